@@ -1,0 +1,48 @@
+"""`anabranch node`: one node in this process. Loads no more than the node itself needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def node(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Which member of the cluster file to be.")
+    ],
+    config: Annotated[
+        Path,
+        typer.Option(
+            "--config",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            metavar="FILE",
+            help="The cluster file; it names all members and their URLs.",
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            file_okay=False,
+            metavar="DIR",
+            help="Where the node keeps its log; made if it is missing.",
+        ),
+    ],
+    drills: Annotated[
+        bool, typer.Option("--drills", help="Let `anabranch drill` cut this node's links.")
+    ] = False,
+) -> None:
+    """Run one node until it is told to stop (Ctrl-C or SIGTERM).
+
+    It listens where its own URL in the cluster file says, and dials the others.
+    """
+    from ..node.process import run
+
+    raise typer.Exit(run(name, config, data, drills))

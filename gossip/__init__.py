@@ -1,0 +1,1 @@
+"""What nodes tell each other: frontiers, reports, pushes, pulls, and what follows from them."""

@@ -1,0 +1,41 @@
+"""Who is ahead of whom: the offsets of the members' wall clocks, and what follows from them.
+
+The reference is the *lower median* of all known clocks, this node's own included: with three
+members no single clock can move it, and with two the slower one counts. A commit that is stamped
+more than `max_offset_ms` after it is held back; a node whose own stamps would be that far ahead
+refuses appends. So a fast clock hurts its own node only (YugabyteDB #31160 shows the alternative).
+"""
+
+from __future__ import annotations
+
+from ..storage.limits import MAX_CLOCK_OFFSET_MS
+from ..storage.stamp import milliseconds
+
+
+class Clocks:
+    """Offsets of the peers' wall clocks from this node's, in milliseconds, by origin."""
+
+    def __init__(self, max_offset_ms: int = MAX_CLOCK_OFFSET_MS) -> None:
+        self._offsets: dict[int, int] = {}
+        self.max_offset_ms = max_offset_ms
+
+    def learn(self, origin: int, wall_ms: int, my_wall_ms: int) -> None:
+        """Take the wall clock that a peer just told."""
+        self._offsets[origin] = wall_ms - my_wall_ms
+
+    def offset(self, origin: int) -> int | None:
+        """How far a peer's clock is ahead of this node's; None if it never told."""
+        return self._offsets.get(origin)
+
+    def median_ms(self, my_wall_ms: int) -> int:
+        """The lower median of all clocks, now."""
+        offsets = sorted([0, *self._offsets.values()])
+        return my_wall_ms + offsets[(len(offsets) - 1) // 2]
+
+    def limit_ms(self, my_wall_ms: int) -> int:
+        """The latest time that a stamp may have now."""
+        return self.median_ms(my_wall_ms) + self.max_offset_ms
+
+    def ahead_ms(self, stamp: int, my_wall_ms: int) -> int:
+        """How far a stamp is beyond what may be; 0 or less if it is fine."""
+        return milliseconds(stamp) - self.limit_ms(my_wall_ms)

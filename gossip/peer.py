@@ -1,0 +1,446 @@
+"""Links to other nodes: the side that dials, and the side that answers.
+
+Every node dials every other, so between two nodes there are two links, one for each direction of
+service. The one who dials pushes its new commits and pulls what it lacks; the one who answers
+acknowledges and gives. Reports ride on every message of both.
+
+- Push: one in flight. What becomes durable meanwhile is the next. The outbox says where a peer
+  has to begin; a peer that is further behind is told so (`live` is false) and pulls.
+- Pull: one in flight, bounded, and it waits while a push is in flight. A log is pulled from its
+  own node if that does not push, and from anyone who has more of it once nothing has come of it
+  for a while: so commits find their way around a broken link.
+- A link on which nothing came for two seconds is dead. It is dialled again after a pause that
+  doubles, with full jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from ..storage.errors import BadFrame, LinkLost, PeerError, Refused
+from ..storage.limits import (
+    BACKOFF_SECONDS_MAX,
+    BACKOFF_SECONDS_MIN,
+    CONNECT_SECONDS,
+    PULL_BYTES_MAX,
+    PULL_LOGS_MAX,
+    RELAY_GRACE_SECONDS,
+    SILENCE_SECONDS,
+)
+from .frontier import Frontier, LogKey
+from .members import Cause, Member, Objection
+from .messages import Ack, Body, Give, Hello, Message, Pull, Push, Refuse, ReportMessage, Sender
+from .outbox import Outbox
+from .reports import Report, Told
+from .transport import Link, Network
+from .wire import from_frame, to_frame
+
+RETRY_SECONDS = 0.5  # before trying again what a peer just did not take or did not have
+
+
+class Host(Protocol):
+    """What links need of their node."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Own recent commits."""
+        ...
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often to report when there is nothing else to say."""
+        ...
+
+    def hello(self) -> Hello:
+        """What to say first."""
+        ...
+
+    def sender(self) -> Sender:
+        """The head of every message."""
+        ...
+
+    async def meet(self, hello: Hello) -> Objection | None:
+        """Check who is there, and remember it durably before anything else is said."""
+        ...
+
+    def refused(self, name: str, refusal: Refuse) -> None:
+        """A peer does not want to talk to this node."""
+        ...
+
+    def is_cut(self, name: str) -> bool:
+        """Whether a drill has cut the links with a member."""
+        ...
+
+    def learn(self, origin: int, message: Message) -> None:
+        """Take what a message says of its sender, and the reports that it carries."""
+        ...
+
+    def tell(self, told: Told) -> list[Report]:
+        """Reports that a link has not carried yet."""
+        ...
+
+    def frontier_of(self, origin: int) -> Frontier:
+        """What a member was last heard to hold."""
+        ...
+
+    def behind(self, origin: int) -> dict[LogKey, tuple[int, int]]:
+        """Logs of which a member holds more, and may be asked for: (own last, its last)."""
+        ...
+
+    async def take(self, commits: list[bytes]) -> None:
+        """Check commits, store those that fit, and return when they are durable."""
+        ...
+
+    async def give(self, wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
+        """Commits after a sequence, log by log."""
+        ...
+
+    async def close_up(self, stamp: int) -> None:
+        """Return when this node can promise a stamp that a peer asked for, if it ever can."""
+        ...
+
+    def pushes_to(self, name: str) -> bool:
+        """Whether this node's own link to a member pushes new commits there."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
+
+    def jitter(self, seconds: float) -> float:
+        """A random time up to so many seconds."""
+        ...
+
+    @property
+    def pulling(self) -> set[LogKey]:
+        """Logs that are being pulled by some link."""
+        ...
+
+
+async def _receive(link: Link) -> Message:
+    return from_frame(await link.receive())
+
+
+class Wire:
+    """One link with what has been told on it."""
+
+    def __init__(self, host: Host, link: Link) -> None:
+        self._host = host
+        self._link = link
+        self._told = Told()
+        self.bytes_sent = 0
+
+    async def send(self, body: Body, *, reports: bool = True) -> None:
+        """Send a message with all reports that are new to the other side."""
+        told = self._host.tell(self._told) if reports else []
+        frame = to_frame(Message(self._host.sender(), body, told))
+        self.bytes_sent += len(frame)
+        await self._link.send(frame)
+
+    async def receive(self) -> Message:
+        """The next message."""
+        return await _receive(self._link)
+
+    async def close(self) -> None:
+        """End the link."""
+        await self._link.close()
+
+
+async def answer(host: Host, link: Link, opened: dict[str, set[Link]]) -> None:
+    """Serve a link that another node has dialled, until it ends.
+
+    `opened` is kept up to date with the links by the name of who dialled them.
+    """
+    wire = Wire(host, link)
+    name = ""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            hello = await _expect_hello(host, wire)
+            await wire.send(host.hello(), reports=False)
+        name = hello.name
+        opened.setdefault(name, set()).add(link)
+        while True:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                message = await wire.receive()
+            host.learn(hello.origin, message)
+            await wire.send(await _reply(host, name, message.body))
+    except (PeerError, TimeoutError):
+        pass  # the one who dialled sees it and dials again
+    finally:
+        opened.get(name, set()).discard(link)
+        await link.close()
+
+
+async def _reply(host: Host, name: str, body: Body) -> Body:
+    match body:
+        case Push(commits):
+            await host.take(commits)
+            return Ack()
+        case Pull(wanted, bytes_max):
+            return Give(await host.give(wanted[:PULL_LOGS_MAX], min(bytes_max, PULL_BYTES_MAX)))
+        case ReportMessage(close):
+            await host.close_up(close)
+            return ReportMessage(0, host.pushes_to(name))
+        case _:
+            raise BadFrame(f"{type(body).__name__} is not for the side that answers")
+
+
+async def _expect_hello(host: Host, wire: Wire) -> Hello:
+    """The other side's hello; refuses and raises if it is not welcome."""
+    message = await wire.receive()
+    if isinstance(message.body, Refuse):
+        raise Refused(message.body.reason)
+    if not isinstance(message.body, Hello):
+        raise BadFrame("a link begins with a hello")
+    hello = message.body
+    if host.is_cut(hello.name):
+        objection: Objection | None = Objection(Cause.DRILL, "a drill has cut this link")
+    else:
+        objection = await host.meet(hello)
+    if objection is not None:
+        await wire.send(Refuse(objection.cause, objection.text), reports=False)
+        raise Refused(objection.text)
+    return hello
+
+
+class Dialer:
+    """The link to one peer: dialled, kept, dialled again."""
+
+    def __init__(self, host: Host, network: Network, member: Member) -> None:
+        self._host = host
+        self._network = network
+        self.member = member
+        self.state = "connecting"
+        self.since = host.monotonic()
+        self.error: str | None = None
+        self.bytes_sent = 0
+        self._origin = 0
+        self._wake = asyncio.Event()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._number: int | None = None  # in the outbox: the next to push; None: it has to pull
+        self._pushed: dict[int, int] | None = None  # last sequences of the push in flight
+        self._pulled: list[tuple[int, int, int]] | None = None  # the pull in flight
+        self._push_again = 0.0
+        self._pull_again = 0.0
+        self._close = 0
+        self._peer_live = True
+        self._heard = self._host.monotonic()
+        self._stuck: dict[LogKey, tuple[int, float]] = {}
+
+    @property
+    def live(self) -> bool:
+        """Whether new commits are pushed to the peer as they come."""
+        return self._number is not None
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    def ask_to_close(self, stamp: int) -> None:
+        """Ask at once for a report that promises at least this stamp."""
+        self._close = max(self._close, stamp)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        pause = BACKOFF_SECONDS_MIN
+        while True:
+            if self._host.is_cut(self.member.name):
+                self._now("cut", "a drill has cut this link")
+                pause = BACKOFF_SECONDS_MIN
+            else:
+                connected = await self._try()
+                pause = BACKOFF_SECONDS_MIN if connected else min(2 * pause, BACKOFF_SECONDS_MAX)
+            self._wake.clear()
+            await self._sleep(self._host.jitter(pause))
+
+    async def _try(self) -> bool:
+        """Dial and talk until the link ends; whether it came to talking."""
+        connected = False
+        link: Link | None = None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                link = await self._network.connect(self.member.url)
+                wire = Wire(self._host, link)
+                await self._introduce(wire)
+            connected = True
+            self._now("connected", None)
+            await self._talk(wire)
+        except Refused as error:
+            self._now("refused", str(error))
+        except PeerError as error:
+            self._now("connecting", str(error))
+        except TimeoutError:
+            self._now("connecting", f"no answer from {self.member.url} in time")
+        finally:
+            self._release_pull()
+            self._number = None
+            if link is not None:
+                await link.close()
+        return connected
+
+    def _now(self, state: str, error: str | None) -> None:
+        if state != self.state:
+            self.since = self._host.monotonic()
+        self.state, self.error = state, error
+
+    async def _introduce(self, wire: Wire) -> None:
+        await wire.send(self._host.hello(), reports=False)
+        message = await wire.receive()
+        if isinstance(message.body, Refuse):
+            self._host.refused(self.member.name, message.body)
+            raise Refused(message.body.reason)
+        if not isinstance(message.body, Hello):
+            raise BadFrame("a link begins with a hello")
+        if message.body.name != self.member.name:
+            raise Refused(
+                f"{message.body.name} answers at {self.member.url}, where {self.member.name} "
+                "should be: correct the url in the file"
+            )
+        objection = await self._host.meet(message.body)
+        if objection is not None:
+            raise Refused(objection.text)
+        self._origin = message.body.origin
+
+    async def _talk(self, wire: Wire) -> None:
+        self._reset()
+        await self._report(wire)  # the answer tells what the peer holds
+        self._hear(await self._receive_in_time(wire))
+        self._aim()
+        reader = asyncio.get_running_loop().create_task(self._listen(wire))
+        try:
+            await self._speak(wire, reader)
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            self.bytes_sent += wire.bytes_sent
+
+    async def _receive_in_time(self, wire: Wire) -> Message:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await wire.receive()
+
+    # -- listening ---------------------------------------------------------------------------
+
+    async def _listen(self, wire: Wire) -> None:
+        while True:
+            message = await self._receive_in_time(wire)
+            if isinstance(message.body, Give):
+                await self._host.take(message.body.commits)
+            self._hear(message)
+            self._wake.set()
+
+    def _hear(self, message: Message) -> None:
+        self._heard = self._host.monotonic()
+        self._host.learn(self._origin, message)
+        match message.body:
+            case Ack():
+                self._acknowledged()
+            case Give():
+                self._given()
+            case ReportMessage(_, live):
+                self._peer_live = live
+            case _:
+                raise BadFrame(f"{type(message.body).__name__} is not for the side that dials")
+
+    def _acknowledged(self) -> None:
+        if self._pushed is None:
+            raise BadFrame("an acknowledgement of nothing")
+        frontier, me = self._host.frontier_of(self._origin), self._host.hello().origin
+        if any(frontier[shard, me] < seq for shard, seq in self._pushed.items()):
+            self._number = None  # it lacks something before, or holds ours back
+            self._push_again = self._host.monotonic() + RETRY_SECONDS
+        self._pushed = None
+
+    def _given(self) -> None:
+        if self._pulled is None:
+            raise BadFrame("commits that nobody asked for")
+        behind = self._host.behind(self._origin)
+        if all(behind.get((shard, origin), (-1, 0))[0] == after
+               for shard, origin, after in self._pulled):
+            self._pull_again = self._host.monotonic() + RETRY_SECONDS
+        self._release_pull()
+
+    def _release_pull(self) -> None:
+        for shard, origin, _ in self._pulled or ():
+            self._host.pulling.discard((shard, origin))
+        self._pulled = None
+
+    # -- speaking ----------------------------------------------------------------------------
+
+    async def _speak(self, wire: Wire, reader: asyncio.Task[None]) -> None:
+        reported = self._host.monotonic()
+        while not self._host.is_cut(self.member.name):
+            if reader.done():
+                await reader
+            self._wake.clear()
+            now = self._host.monotonic()
+            if await self._push(wire, now) or await self._pull(wire, now):
+                continue
+            if self._close or now - reported >= self._host.heartbeat_seconds:
+                await self._report(wire)
+                reported = now
+            if now - self._heard > SILENCE_SECONDS:
+                raise LinkLost(f"nothing from {self.member.name} for {SILENCE_SECONDS} s")
+            await self._sleep(max(0.001, reported + self._host.heartbeat_seconds - now))
+        raise LinkLost("a drill has cut this link")
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _report(self, wire: Wire) -> None:
+        close, self._close = self._close, 0
+        await wire.send(ReportMessage(close, self.live))
+
+    def _aim(self) -> None:
+        self._number = self._host.outbox.start_for(self._host.frontier_of(self._origin))
+
+    async def _push(self, wire: Wire, now: float) -> bool:
+        if self._pushed is not None:
+            return False
+        if self._number is None:
+            if now < self._push_again:
+                return False
+            self._aim()
+            self._push_again = now + RETRY_SECONDS
+        if self._number is None or self._number >= self._host.outbox.end:
+            return False
+        batch = self._host.outbox.batch(self._number)
+        if batch is None:
+            self._number = None
+            return False
+        commits, self._pushed, self._number = batch
+        await wire.send(Push(commits))
+        return True
+
+    async def _pull(self, wire: Wire, now: float) -> bool:
+        if self._pulled is not None or self._pushed is not None or now < self._pull_again:
+            return False
+        wanted = self._wanted(now)
+        if not wanted:
+            return False
+        self._pulled = wanted
+        self._host.pulling.update((shard, origin) for shard, origin, _ in wanted)
+        await wire.send(Pull(wanted, PULL_BYTES_MAX))
+        return True
+
+    def _wanted(self, now: float) -> list[tuple[int, int, int]]:
+        """The logs to pull from this peer, from where."""
+        wanted = []
+        behind = self._host.behind(self._origin)
+        for log, (own, _) in behind.items():
+            before, since = self._stuck.get(log, (-1, now))
+            if own != before:
+                since = now
+            self._stuck[log] = (own, since)
+            own_log_not_pushed = log[1] == self._origin and not self._peer_live
+            if own_log_not_pushed or now - since >= RELAY_GRACE_SECONDS:
+                wanted.append((*log, own))
+        self._stuck = {log: self._stuck[log] for log in behind}
+        return wanted[:PULL_LOGS_MAX]

@@ -1,0 +1,176 @@
+"""Settlement: up to which stamp the order of a shard is final (DESIGN 5).
+
+For a fixed membership M, the watermark of a shard at node n is the largest t such that
+
+1. every member o made a promise with time >= t, and n holds all the sequences that it names;
+2. a majority of M reported, in the same epoch with the same members in mind, that it holds all
+   the sequences that these promises name. The same majority for all of them.
+
+Why it is safe: by 1 nothing can still arrive at or below t, by 2 a majority has it on disk.
+It only grows, because promises and frontiers only grow.
+
+A promise names, for each shard, its maker's last sequence there. Promises that name the same
+sequence differ only in time, and the latest is the best. So for each (shard, origin) there is a
+queue of (time, sequence) with rising sequences. With the newest alone, settlement would starve
+under constant load: it names a sequence that is still on its way. A queue that grows too long is
+thinned, which makes settlement coarser, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..storage.limits import PROMISES_KEPT_MAX
+from .frontier import Frontier, LogKey
+
+Promise = tuple[int, int]  # (time, last sequence)
+
+
+class Holder(NamedTuple):
+    """A member that holds the watermark back, and why."""
+
+    origin: int
+    why: str
+
+
+class Settlement:
+    """Promises and reported frontiers of all members, and the watermarks that follow.
+
+    `mine` is this node's own durable frontier; it is read, never changed.
+    """
+
+    def __init__(self, me: int, members: Iterable[int], mine: Frontier) -> None:
+        self._me = me
+        self._members = tuple(members)
+        self._mine = mine
+        self._promised: dict[int, int] = dict.fromkeys(self._members, 0)
+        self._named: dict[LogKey, int] = {}  # sequence in the newest promise
+        self._queue: dict[LogKey, list[Promise]] = {}  # older promises that may still be needed
+        self._reported: dict[int, Frontier] = {me: mine}
+        self._watermark: dict[int, int] = {}
+
+    def promise(self, origin: int, time: int, named: Iterable[tuple[int, int]]) -> None:
+        """Take a promise: (shard, last sequence) for the shards in which its maker moved on."""
+        if origin not in self._promised:
+            return
+        before = self._promised[origin]
+        for shard, seq in named:
+            log = (shard, origin)
+            last = self._named.get(log, 0)
+            if seq <= last:
+                continue
+            if before > self._watermark.get(shard, 0):
+                self._keep(log, (before, last))
+            self._named[log] = seq
+        self._promised[origin] = max(before, time)
+
+    def report(self, origin: int, frontier: Frontier) -> None:
+        """Count a member's frontier, which it reported in this epoch, from now on."""
+        if origin in self._promised and origin != self._me:
+            self._reported[origin] = frontier
+
+    def promised(self, origin: int) -> int:
+        """The time of a member's newest promise."""
+        return self._promised[origin]
+
+    def watermark(self, shard: int) -> int:
+        """The watermark as it was last advanced."""
+        return self._watermark.get(shard, 0)
+
+    def restore(self, shard: int, watermark: int) -> None:
+        """Set a watermark that was reached before a restart."""
+        self._watermark[shard] = max(watermark, self._watermark.get(shard, 0))
+
+    def advance(self, shard: int) -> int:
+        """Move a shard's watermark as far as it goes now; where it is."""
+        before = self._watermark.get(shard, 0)
+        usable = [self._usable(shard, origin) for origin in self._members]
+        candidate = min(usable, default=0)
+        while candidate > before and not self._held_by_majority(shard, candidate):
+            candidate = self._next_lower(shard, candidate)
+        if candidate > before:
+            self._watermark[shard] = candidate
+            self._forget(shard, candidate)
+            return candidate
+        return before
+
+    def holders(self, shards: Iterable[int], stamp: int) -> list[Holder]:
+        """Which members keep the watermark of some shard below a stamp, and why."""
+        late = [origin for origin in self._members if self._promised[origin] < stamp]
+        if late:
+            return [Holder(origin, "no report of it covers this time yet") for origin in late]
+        found: dict[int, str] = {}
+        for shard in shards:
+            if self._watermark.get(shard, 0) >= stamp:
+                continue
+            for origin in self._members:
+                log = (shard, origin)
+                lacking = self._least(log, stamp) - self._mine[log]
+                if lacking > 0:
+                    found.setdefault(origin, f"{lacking} of its commits are not here yet")
+            if not found and not self._held_by_majority(shard, stamp):
+                for origin in self._members:
+                    if not self._covers(origin, shard, self._needs(shard, stamp)):
+                        found.setdefault(origin, "it has not reported that it holds them")
+        return [Holder(origin, why) for origin, why in found.items()]
+
+    # -- the rule ----------------------------------------------------------------------------
+
+    def _usable(self, shard: int, origin: int) -> int:
+        """The time of the newest promise whose sequences this node holds."""
+        log = (shard, origin)
+        held = self._mine[log]
+        if self._named.get(log, 0) <= held:
+            return self._promised[origin]
+        return max((time for time, seq in self._queue.get(log, ()) if seq <= held), default=0)
+
+    def _least(self, log: LogKey, time: int) -> int:
+        """The sequence that the earliest promise for this time names."""
+        for promised, seq in self._queue.get(log, ()):
+            if promised >= time:
+                return seq
+        return self._named.get(log, 0)
+
+    def _needs(self, shard: int, time: int) -> list[tuple[LogKey, int]]:
+        logs = [(shard, origin) for origin in self._members]
+        return [(log, self._least(log, time)) for log in logs]
+
+    def _covers(self, member: int, shard: int, needs: list[tuple[LogKey, int]]) -> bool:
+        frontier = self._reported.get(member)
+        return frontier is not None and all(frontier[log] >= seq for log, seq in needs)
+
+    def _held_by_majority(self, shard: int, time: int) -> bool:
+        needs = self._needs(shard, time)
+        holding = sum(self._covers(member, shard, needs) for member in self._members)
+        return holding * 2 > len(self._members) and self._covers(self._me, shard, needs)
+
+    def _next_lower(self, shard: int, time: int) -> int:
+        """The largest promised time below this one: nothing in between can make a difference."""
+        return max(
+            (
+                promised
+                for origin in self._members
+                for promised, _ in self._queue.get((shard, origin), ())
+                if promised < time
+            ),
+            default=0,
+        )
+
+    # -- bounds ------------------------------------------------------------------------------
+
+    def _keep(self, log: LogKey, promise: Promise) -> None:
+        queue = self._queue.setdefault(log, [])
+        if queue and queue[-1][1] == promise[1]:
+            queue[-1] = promise
+        else:
+            queue.append(promise)
+        if len(queue) > PROMISES_KEPT_MAX:
+            del queue[1::2]
+
+    def _forget(self, shard: int, watermark: int) -> None:
+        for origin in self._members:
+            queue = self._queue.get((shard, origin))
+            if queue and queue[0][0] <= watermark:
+                kept = [promise for promise in queue if promise[0] > watermark]
+                self._queue[shard, origin] = kept

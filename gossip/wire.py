@@ -1,0 +1,45 @@
+"""Frames: one byte that says how a message is packed, then the message.
+
+Small messages go as they are; larger ones go through zstandard. A frame never unpacks to more
+than the limit, whatever it claims.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import zstandard
+
+from ..storage.errors import BadFrame
+from ..storage.limits import COMPRESS_ABOVE_BYTES, FRAME_BYTES_MAX
+from .messages import Message, decode, encode
+
+_PLAIN: Final = b"\x00"
+_ZSTD: Final = b"\x01"
+_LEVEL: Final = 1
+_compressor = zstandard.ZstdCompressor(level=_LEVEL)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+def to_frame(message: Message) -> bytes:
+    """The frame of a message."""
+    data = encode(message)
+    if len(data) <= COMPRESS_ABOVE_BYTES:
+        return _PLAIN + data
+    return _ZSTD + _compressor.compress(data)
+
+
+def from_frame(frame: bytes) -> Message:
+    """The message in a frame. Raises BadFrame."""
+    kind, data = frame[:1], frame[1:]
+    if kind == _PLAIN:
+        return decode(data)
+    if kind != _ZSTD:
+        raise BadFrame(f"a frame of unknown kind {kind!r}")
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= FRAME_BYTES_MAX:
+            raise BadFrame(f"a frame that claims to unpack to {size} bytes")
+        return decode(_decompressor.decompress(data, max_output_size=FRAME_BYTES_MAX))
+    except zstandard.ZstdError as error:
+        raise BadFrame(f"a frame that does not unpack: {error}") from None

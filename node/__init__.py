@@ -1,0 +1,1 @@
+"""One running node: the fold, the driver that joins the parts, and the HTTP face."""

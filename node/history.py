@@ -1,0 +1,384 @@
+"""What this node holds and shows: tentative commits in memory, settled ones in the index.
+
+The index always is as after some call of `settle`. All that lies above its watermarks is read
+again from the log at start, from the oldest record that was not settled then. So there is nothing
+to repair after a crash, and an index that was thrown away comes back by the same path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from ..gossip.frontier import LogKey
+from ..storage import keys
+from ..storage.commit import Commit, read_header
+from ..storage.index import Index
+from ..storage.keys import Mark, Place
+from ..storage.limits import SETTLED_ROOTS_KEPT, STREAMS_CACHED_MAX
+from ..storage.log import Log
+from .fold import (
+    ACCEPTED,
+    KEPT,
+    REJECTED,
+    Held,
+    OrderKey,
+    ShardFold,
+    StreamFold,
+)
+
+EMPTY_MARK = Mark(0, 0, 0, bytes(32))
+_sha256 = hashlib.sha256
+
+
+class History:
+    """Commits by stream, by order and by log."""
+
+    def __init__(self, index: Index, log: Log, shards: int) -> None:
+        self._index = index
+        self._log = log
+        self._shards = [ShardFold() for _ in range(shards)]
+        self._streams: dict[str, StreamFold] = {}  # those with a tentative part
+        self._resting: OrderedDict[str, StreamFold] = OrderedDict()  # recently used others
+        self._unsettled: dict[LogKey, deque[Held]] = {}  # in order of their sequences
+        self._marks = [self._stored_mark(shard) for shard in range(shards)]
+        self._roots: list[OrderedDict[int, bytes]] = [OrderedDict() for _ in range(shards)]
+        self.tentative_commits = 0
+
+    # -- taking commits in ---------------------------------------------------------------------
+
+    def insert(self, held: Held) -> None:
+        """Add a commit to the tentative part."""
+        shard = self._shards[held.shard]
+        held.known_before = (
+            self._index.get(keys.commit_key(held.id, held.shard)) is not None
+        )
+        overtaken = shard.insert(held)
+        if overtaken is not None:
+            self.stream(overtaken.stream).refold_from(overtaken)
+        self._pending_stream(held.stream).insert(held)
+        log = (held.shard, held.key[2])
+        unsettled = self._unsettled.get(log)
+        if unsettled is None:
+            self._unsettled[log] = deque((held,))
+        else:
+            unsettled.append(held)
+        self.tentative_commits += 1
+
+    def settle(self, shard_number: int, watermark: int, commits_max: int) -> list[Settled]:
+        """Make final what lies at or below a stamp, at most so many commits; what became of it."""
+        shard = self._shards[shard_number]
+        count = min(shard.until(watermark), commits_max)
+        if not count:
+            return []
+        commits = shard.pending[:count]
+        if shard.until(watermark) > count:
+            watermark = commits[-1].key[0]
+        verdicts = self._verdicts(shard, commits)
+        settled = [Settled(held, *verdicts[held.key]) for held in commits]
+        shard.remove_first(count)
+        for held in commits:
+            log = (shard_number, held.key[2])
+            unsettled = self._unsettled[log]
+            unsettled.popleft()
+            if not unsettled:
+                del self._unsettled[log]
+            self._rest(held.stream)
+        self.tentative_commits -= count
+        self._store(shard_number, watermark, settled)
+        return settled
+
+    def _verdicts(
+        self, shard: ShardFold, commits: list[Held]
+    ) -> dict[OrderKey, tuple[int, int]]:
+        by_stream: dict[str, list[Held]] = {}
+        for held in commits:
+            by_stream.setdefault(held.stream, []).append(held)
+        verdicts: dict[OrderKey, tuple[int, int]] = {}
+        for name, of_stream in by_stream.items():
+            fold = self._streams[name]
+            for held, verdict in zip(
+                of_stream, fold.settle(len(of_stream), shard.seen), strict=True
+            ):
+                verdicts[held.key] = verdict
+        return verdicts
+
+    def _store(self, shard: int, watermark: int, settled: list[Settled]) -> None:
+        puts: list[tuple[bytes, bytes]] = []
+        revisions: dict[str, int] = {}
+        _, commits, events, running = self._marks[shard]
+        roots = self._roots[shard]
+        for one in settled:
+            held, outcome, first = one.held, one.outcome, one.first_revision
+            shown = outcome in (ACCEPTED, KEPT)
+            value = keys.place_value(_place(one))
+            puts.append((keys.order_key(held.key), value))
+            puts.append((keys.log_key(shard, held.key[2], held.seq), value))
+            if not held.known_before:
+                puts.append((keys.commit_key(held.id, shard), value))
+            if shown:
+                puts.append((keys.stream_key(held.stream, first), value))
+                revisions[held.stream] = first + held.count - 1
+                events += held.count
+            if outcome in (REJECTED, KEPT):
+                puts.append((keys.conflict_key(held.key), value))
+            commits += 1
+            running = _sha256(
+                b"%s%s%d:%d" % (running, held.hash, outcome, first)
+            ).digest()
+            roots[commits] = running
+        while len(roots) > SETTLED_ROOTS_KEPT:
+            roots.popitem(last=False)
+        for name, revision in revisions.items():
+            puts.append((keys.name_key(name), keys.number_value(revision)))
+        mark = Mark(watermark, commits, events, running)
+        self._marks[shard] = mark
+        puts.append((keys.mark_key(shard), keys.mark_value(mark)))
+        self._index.write(puts)
+
+    def note_replay(self) -> None:
+        """Store where a replay has to begin; too early does no harm, too late would."""
+        self._index.write([(keys.REPLAY_FROM, keys.number_value(self.oldest_unsettled()))])
+
+    def oldest_unsettled(self) -> int:
+        """Where in the log the oldest commit that is not settled may be."""
+        oldest = self._log.end
+        for unsettled in self._unsettled.values():
+            oldest = min(oldest, unsettled[0].position)
+        return oldest
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def stream(self, name: str) -> StreamFold:
+        """The fold of a stream; one that never was is empty."""
+        fold = self._streams.get(name)
+        if fold is not None:
+            return fold
+        fold = self._resting.get(name)
+        if fold is None:
+            stored = self._index.get(keys.name_key(name))
+            fold = self._resting[name] = StreamFold(-1 if stored is None else keys.number(stored))
+            if len(self._resting) > STREAMS_CACHED_MAX:
+                self._resting.popitem(last=False)
+        return fold
+
+    def last_revision(self, name: str, shard: int) -> int:
+        """A stream's last revision, tentative part included."""
+        return self.stream(name).last_revision(self._shards[shard].seen)
+
+    def tentative(self, name: str, shard: int) -> list[Settled]:
+        """A stream's tentative commits with what they would be if nothing else came."""
+        fold = self.stream(name)
+        result = []
+        before = fold.settled_revision
+        for held, (outcome, revision) in zip(
+            fold.pending, fold.folded(self._shards[shard].seen), strict=True
+        ):
+            result.append(Settled(held, outcome, before + 1))
+            before = revision
+        return result
+
+    def names(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, int]]:
+        """Names of streams with something settled, and their last settled revisions."""
+        start = keys.name_key(prefix if after is None else max(prefix, after))
+        stop = _end_of_prefix(keys.name_key(prefix))
+        pairs = self._index.scan(start, stop)
+        if after is not None:
+            pairs = (pair for pair in pairs if pair[0] != start)
+        return [
+            (key[1:].decode(), keys.number(value)) for key, value in islice(pairs, limit)
+        ]
+
+    def tentative_names(self, prefix: str) -> list[str]:
+        """Names of streams with a tentative part."""
+        return sorted(name for name in self._streams if name.startswith(prefix))
+
+    def _pending_stream(self, name: str) -> StreamFold:
+        fold = self._streams.get(name)
+        if fold is None:
+            fold = self.stream(name)
+            self._resting.pop(name, None)
+            self._streams[name] = fold
+        return fold
+
+    def _rest(self, name: str) -> None:
+        fold = self._streams.get(name)
+        if fold is not None and not fold.pending:
+            del self._streams[name]
+            self._resting[name] = fold
+            if len(self._resting) > STREAMS_CACHED_MAX:
+                self._resting.popitem(last=False)
+
+    # -- looking up ----------------------------------------------------------------------------
+
+    def find(self, commit_id: bytes, shard: int) -> Held | Place | None:
+        """The commit with an id: the first one in the order as it is known now."""
+        value = self._index.get(keys.commit_key(commit_id, shard))
+        if value is not None:
+            return keys.place(value)
+        same = self._shards[shard].by_id.get(commit_id)
+        return same[0] if same else None
+
+    def tentative_outcome(self, held: Held) -> tuple[int, int]:
+        """(outcome, first revision) that a tentative commit would have now."""
+        for one in self.tentative(held.stream, held.shard):
+            if one.held is held:
+                return one.outcome, one.first_revision
+        raise KeyError(held.key)
+
+    def is_tentative(self, held: Held) -> bool:
+        """Whether a commit is still tentative."""
+        return any(one is held for one in self._shards[held.shard].by_id.get(held.id, ()))
+
+    def settled_places(
+        self, name: str, revision: int, *, reverse: bool = False
+    ) -> Iterator[Place]:
+        """A stream's settled commits from the one that holds a revision on."""
+        low, high = keys.stream_key(name, 0), keys.stream_key(name, (1 << 64) - 1)
+        middle = keys.stream_key(name, revision + 1)
+        before = (
+            keys.place(value) for _, value in self._index.scan(low, middle, reverse=True)
+        )
+        if reverse:
+            return before
+        first = next(before, None)
+        start = keys.stream_key(name, first.first_revision if first else 0)
+        return (keys.place(value) for _, value in self._index.scan(start, high))
+
+    def settled_order(
+        self, after: OrderKey, until: int, *, conflicts: bool = False
+    ) -> Iterator[Place]:
+        """Settled commits of all streams from an order key on, up to a stamp."""
+        make = keys.conflict_key if conflicts else keys.order_key
+        stop = make((until + 1, 0, 0))
+        return (keys.place(value) for _, value in self._index.scan(make(after), stop))
+
+    def tentative_order(self) -> list[Held]:
+        """All tentative commits in the one order."""
+        return sorted(
+            (held for shard in self._shards for held in shard.pending), key=lambda held: held.key
+        )
+
+    def log_entries(self, shard: int, origin: int, after: int) -> Iterator[tuple[int, int, int]]:
+        """(sequence, position, length) of a log's commits after a sequence."""
+        unsettled = self._unsettled.get((shard, origin))
+        first_unsettled = unsettled[0].seq if unsettled else None
+        if first_unsettled is None or after + 1 < first_unsettled:
+            start = keys.log_key(shard, origin, after + 1)
+            stop = keys.log_key(shard, origin, (1 << 64) - 1)
+            for key, value in self._index.scan(start, stop):
+                found = keys.place(value)
+                yield keys.log_of(key)[2], found.position, found.length
+        if unsettled and first_unsettled is not None:
+            for held in islice(unsettled, max(0, after + 1 - first_unsettled), None):
+                if not held.durable:
+                    return
+                yield held.seq, held.position, held.length
+
+    # -- marks ---------------------------------------------------------------------------------
+
+    @property
+    def pending_shards(self) -> list[int]:
+        """Shards with tentative commits."""
+        return [number for number, shard in enumerate(self._shards) if shard.pending]
+
+    def first_pending(self, shard: int) -> Held | None:
+        """The oldest tentative commit of a shard."""
+        pending = self._shards[shard].pending
+        return pending[0] if pending else None
+
+    def mark(self, shard: int) -> Mark:
+        """How far a shard is settled."""
+        return self._marks[shard]
+
+    def root_at(self, shard: int, commits: int) -> bytes | None:
+        """The running hash after so many settled commits, if it is remembered."""
+        mark = self._marks[shard]
+        return mark.running if mark.commits == commits else self._roots[shard].get(commits)
+
+    def settled_frontier(self) -> Iterable[tuple[LogKey, int]]:
+        """The last settled sequence of every log."""
+        key = b"q"
+        while True:
+            pair = next(iter(self._index.scan(key, b"r")), None)
+            if pair is None:
+                return
+            shard, origin, _ = keys.log_of(pair[0])
+            end = keys.log_key(shard, origin, (1 << 64) - 1)
+            last = next(iter(self._index.scan(key, end, reverse=True)))
+            yield (shard, origin), keys.log_of(last[0])[2]
+            key = end
+
+    def replay_from(self) -> int:
+        """Where in the log a replay has to begin."""
+        stored = self._index.get(keys.REPLAY_FROM)
+        return 0 if stored is None else keys.number(stored)
+
+    def _stored_mark(self, shard: int) -> Mark:
+        stored = self._index.get(keys.mark_key(shard))
+        return EMPTY_MARK if stored is None else keys.mark(stored)
+
+    # -- bytes ---------------------------------------------------------------------------------
+
+    def body(self, position: int, length: int) -> bytes:
+        """The canonical bytes of a commit. Raises DamagedLog."""
+        return self._log.read(position, length)
+
+    def header(self, position: int, length: int) -> Commit:
+        """A commit without its payloads. Raises DamagedLog."""
+        return read_header(self.body(position, length))
+
+
+class Settled:
+    """A commit with what became of it, or would if nothing else came."""
+
+    __slots__ = ("first_revision", "held", "outcome")
+
+    def __init__(self, held: Held, outcome: int, first_revision: int) -> None:
+        self.held = held
+        self.outcome = outcome
+        self.first_revision = first_revision
+
+
+def held_of(commit: Commit, priority: int, position: int, length: int) -> Held:
+    """What the fold needs of a commit."""
+    held = Held()
+    held.key = (commit.hlc, priority, commit.origin)
+    held.stream = commit.stream
+    held.shard = commit.shard
+    held.seq = commit.seq
+    held.id = commit.id
+    held.hash = commit.hash
+    held.count = commit.count
+    held.expected = commit.expected
+    held.policy = commit.policy
+    held.position = position
+    held.length = length
+    held.durable = True
+    held.known_before = False
+    return held
+
+
+def _place(one: Settled) -> Place:
+    held = one.held
+    stamp, priority, origin = held.key
+    return Place(
+        held.position,
+        held.length,
+        held.count,
+        one.first_revision,
+        one.outcome,
+        stamp,
+        priority,
+        origin,
+        held.shard,
+    )
+
+
+def _end_of_prefix(prefix: bytes) -> bytes:
+    """The first key after all that begin with a prefix."""
+    while prefix and prefix[-1] == 0xFF:
+        prefix = prefix[:-1]
+    return keys.after(prefix)

@@ -1,0 +1,366 @@
+"""The driver of one node: it joins the parts and carries out what they say.
+
+The path of an append: `append` checks it against what is here, `Store.stamp` gives it its place,
+the log makes it durable, `_on_group` hands it to the outbox (so to every peer), and `_settle`
+makes it final once the reports allow. Whoever waits is woken at the step that it asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..gossip.clocks import Clocks
+from ..gossip.members import Members
+from ..gossip.outbox import Outbox
+from ..gossip.peer import Dialer, answer
+from ..gossip.transport import Link, Network
+from ..storage.commit import Draft, shard_of
+from ..storage.disk import Disk
+from ..storage.errors import (
+    AnabranchError,
+    DamagedLog,
+    DiskFull,
+    Overloaded,
+    RevisionConflict,
+    Unavailable,
+    Unprocessable,
+)
+from ..storage.index import Index
+from ..storage.keys import Place
+from ..storage.limits import DISK_RESERVE_BYTES, STREAM_NAME_BYTES_MAX
+from ..storage.log import Log
+from ..storage.stamp import STAMP_MAX
+from ..storage.state import State, state_body
+from .clock import Clock, Random
+from .config import ClusterConfig
+from .fold import ACCEPTED, KEPT, REJECTED, SHADOWED, Held, fits
+from .history import History, Settled
+from .receipt import Receipt, place_receipt, tentative_receipt
+from .recovery import Recovered, recover
+from .replication import Replication
+from .settler import Settler
+from .store import Store
+
+_log = logging.getLogger(__name__)
+_FREE_CHECKED_EVERY_SECONDS = 0.5
+
+
+class Node:
+    """One node, from an opened directory to its end.
+
+    All that is not determined comes in by the constructor: disk, index, clock, luck and network.
+    `on_failure` is called once if the node can't go on.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        name: str,
+        *,
+        disk: Disk,
+        index: Index,
+        clock: Clock,
+        random: Random,
+        network: Network,
+        on_failure: Callable[[AnabranchError], None] = lambda _: None,
+    ) -> None:
+        self.config = config
+        self.me = config.member(name)
+        self.members = Members(config.name, config.shards, name, config.members)
+        self.clock = clock
+        self.random = random
+        self.clocks = Clocks(config.tuning.max_clock_offset_ms)
+        self.failure: AnabranchError | None = None
+        self._disk = disk
+        self._index = index
+        self._network = network
+        self._on_failure = on_failure
+        self._tasks: list[asyncio.Task[None]] = []
+        self._final: dict[tuple[int, int, int], list[asyncio.Future[Settled]]] = {}
+        self._settling = False
+        self.dialers: dict[str, Dialer] = {}
+        self._free_bytes = 0
+        self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
+        self.started = clock.monotonic()
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Read the directory back, and begin to serve. Raises DiskError, ConfigError."""
+        self.log = Log(
+            self._disk,
+            opening_state=self._opening_state,
+            on_durable=self._on_durable,
+            on_failure=self.fail,
+            segment_bytes=self.config.tuning.segment_bytes,
+        )
+        self.history = History(self._index, self.log, self.config.shards)
+        recovered = recover(self.log, self.history, self.members)
+        self.boot = self.random.word()
+        if recovered.state is None:
+            recovered.state = self._first_state()
+        self.members.bind(self.me.name, recovered.state.origin)
+        self.outbox = Outbox(recovered.state.origin, self.config.tuning.push_window_bytes)
+        self.store = self._open_store(recovered)
+        self.settler = Settler(self.store, self.members)
+        self.replication = Replication(self)
+        self.log.start()
+        position = self.store.store_state(self.clock.wall_ms(), everything=True)
+        await self.log.wait(position)
+        others = [member for member in self.members.table if member.name != self.me.name]
+        self.dialers = {
+            member.name: Dialer(self.replication, self._network, member) for member in others
+        }
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(dialer.run()) for dialer in self.dialers.values()]
+        self._tasks.append(loop.create_task(self._beat()))
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
+        _log.info(
+            "%s started: origin %016x, boot %016x, %d records read back, %d commits tentative",
+            self.me.name,
+            self.store.origin,
+            self.boot,
+            recovered.records,
+            self.history.tentative_commits,
+        )
+
+    def _first_state(self) -> State:
+        origin = self.random.word()
+        rows = [(m.name, m.site, m.priority, 0) for m in self.members.table]
+        return State(
+            origin, self.boot, self.config.shards, self.config.name, self.me.name, 0, rows, {}
+        )
+
+    def _opening_state(self) -> bytes:
+        return self.store.state(everything=True)
+
+    def _open_store(self, recovered: Recovered) -> Store:
+        store = Store(
+            self.log, self.history, self.members, recovered, self.boot, self._on_group
+        )
+        for (shard, origin), seq in recovered.frontier.items():
+            if origin == store.origin:
+                self.outbox.skip(shard, seq)
+        return store
+
+    async def stop(self) -> None:
+        """Write what waits, and let go of everything."""
+        await self._end_tasks()
+        if self.failure is None:
+            self.store.store_state(self.clock.wall_ms())
+        await self.log.close()
+        await self._network.close()
+        self._index.close()
+        self._disk.close()
+
+    async def kill(self) -> None:
+        """Stop at once, as a crash does: nothing is written any more."""
+        await self._end_tasks()
+        await self.log.abandon()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self.replication.close()
+        for futures in self._final.values():
+            for future in futures:
+                future.cancel()
+
+    def fail(self, error: AnabranchError) -> None:
+        """End because of an error that nothing can be trusted after."""
+        if self.failure is None:
+            self.failure = error
+            _log.critical("%s", error)
+            self._on_failure(error)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a part of the node ended by itself", exc_info=error)
+            self.fail(
+                error if isinstance(error, AnabranchError) else AnabranchError(f"a bug: {error!r}")
+            )
+
+    # -- append ------------------------------------------------------------------------------------
+
+    async def append(self, draft: Draft, *, ack: str = "local", timeout: float = 10.0) -> Receipt:
+        """Append a draft; return once it is as durable as `ack` asks, or the time is up.
+
+        Raises CallerError, Unavailable, DiskFull: then nothing was written.
+        """
+        self._ready_to_append()
+        shard = shard_of(draft.stream, self.config.shards)
+        known = self.history.find(draft.commit_id, shard)
+        if known is not None:
+            return await self._append_again(draft, known, ack, timeout)
+        revision = self.history.last_revision(draft.stream, shard)
+        if not fits(draft.expected, revision):
+            raise RevisionConflict(
+                _conflict_text(draft.stream, draft.expected, revision),
+                draft.stream,
+                draft.expected,
+                revision,
+            )
+        held = self.store.stamp(draft, self.clock.wall_ms())
+        await self.log.wait(held.position)
+        return await self._receipt(held, ack, timeout, duplicate=False)
+
+    async def _append_again(
+        self, draft: Draft, known: Held | Place, ack: str, timeout: float
+    ) -> Receipt:
+        """Answer a repeated append as the first time."""
+        if isinstance(known, Held):
+            await self.log.wait(known.position)
+        first = self.history.header(known.position, known.length)
+        if first.entry != draft.entry:
+            raise Unprocessable(
+                f"commit {draft.commit_id.hex()} of stream {draft.stream!r} is here already with "
+                "another body: the same Idempotency-Key, or the same event ids, name the same "
+                "append. Use a new key for a new append"
+            )
+        if isinstance(known, Place):
+            return place_receipt(known, first, duplicate=True)
+        return await self._receipt(known, ack, timeout, duplicate=True)
+
+    async def _receipt(self, held: Held, ack: str, timeout: float, *, duplicate: bool) -> Receipt:
+        if ack != "settled":
+            if not self.history.is_tentative(held):
+                return self._final_receipt(held, duplicate=duplicate)
+            outcome, first = self.history.tentative_outcome(held)
+            return tentative_receipt(held, outcome, first, "local", duplicate=duplicate)
+        if self.history.is_tentative(held):
+            future = asyncio.get_running_loop().create_future()
+            self._final.setdefault(held.key, []).append(future)
+            for dialer in self.dialers.values():
+                dialer.ask_to_close(held.key[0])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await future
+        if self.history.is_tentative(held):
+            outcome, first = self.history.tentative_outcome(held)
+            return tentative_receipt(
+                held, outcome, first, "local", duplicate=duplicate, timed_out=True
+            )
+        return self._final_receipt(held, duplicate=duplicate)
+
+    def _final_receipt(self, held: Held, *, duplicate: bool) -> Receipt:
+        """What became of a commit that is settled; of a shadowed one: of the first of its id."""
+        place = self.history.find(held.id, held.shard)
+        if not isinstance(place, Place):
+            raise Unavailable("this shard is in dispute; see /v1/status")
+        first = self.history.header(place.position, place.length)
+        if (place.stamp, place.priority, place.origin) != held.key:
+            mine = self.history.header(held.position, held.length)
+            if mine.entry != first.entry:
+                raise Unprocessable(
+                    f"another append with the id {held.id.hex()} and another body came first in "
+                    "the final order; this one is not shown. Use a new Idempotency-Key"
+                )
+            duplicate = True
+        return place_receipt(place, first, duplicate=duplicate)
+
+    def _ready_to_append(self) -> None:
+        if self.failure is not None:
+            raise Unavailable(f"this node is about to end: {self.failure}")
+        needs = self.replication.stranger
+        if needs is not None:
+            raise Unavailable(needs)
+        wall = self.clock.wall_ms()
+        ahead = self.clocks.ahead_ms(max(self.store.hlc.last, wall << 16), wall)
+        if ahead > 0:
+            raise Unavailable(
+                f"this node's clock is {ahead + self.clocks.max_offset_ms} ms ahead of the other "
+                "members', so they would hold its commits back: correct its clock, or append at "
+                "another node"
+            )
+        if self.log.full:
+            raise Overloaded("more is waiting for the disk than fits; try again in a moment")
+        if self.free_bytes() < DISK_RESERVE_BYTES:
+            raise DiskFull(
+                f"{self.free_bytes()} bytes are free on the data directory's disk, "
+                f"{DISK_RESERVE_BYTES} have to stay; free some space or append at another node"
+            )
+
+    def free_bytes(self) -> int:
+        """Bytes that are free on the disk, looked up now and then."""
+        now = self.clock.monotonic()
+        if now - self._free_checked >= _FREE_CHECKED_EVERY_SECONDS:
+            self._free_checked = now
+            self._free_bytes = self._disk.free()
+        return self._free_bytes
+
+    # -- what the log says ---------------------------------------------------------------------------
+
+    def _on_durable(self, end: int) -> None:
+        self.store.durable(end)
+
+    def _on_group(self, group: list[tuple[Held, bytes]]) -> None:
+        mine = self.store.origin
+        for held, body in group:
+            if held.key[2] == mine:
+                self.outbox.add(held.shard, held.seq, body)
+        self.renew_report()
+        for dialer in self.dialers.values():
+            dialer.wake()
+        self.settle_soon()
+
+    # -- settling ------------------------------------------------------------------------------------
+
+    def renew_report(self) -> None:
+        """Promise as much as is true now."""
+        self.settler.own_report(self.store.promise(self.clock.wall_ms()))
+
+    def settle_soon(self) -> None:
+        """Settle once this turn of the loop is over."""
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settling = False
+        if self.failure is not None:
+            return
+        done = self.settler.round()
+        for settled in done.settled:
+            for future in self._final.pop(settled.held.key, ()):
+                if not future.done():
+                    future.set_result(settled)
+        if done.more:
+            self.settle_soon()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.tuning.heartbeat_seconds)
+            self.settler.next_claim()
+            self.renew_report()
+            self.settle_soon()
+
+    # -- links ---------------------------------------------------------------------------------------
+
+    async def answer(self, link: Link) -> None:
+        """Serve a link that another node has dialled, until it ends."""
+        await answer(self.replication, link, self.replication.opened)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    async def durable_before_read(self) -> None:
+        """Return when all that is in the fold now is on disk: a reader sees nothing that may go."""
+        if self.log.backlog_bytes:
+            await self.log.wait(self.log.end - 1)
+
+    def damaged(self, error: DamagedLog) -> None:
+        """A record that was read is not what was written: this version stops (it can't heal)."""
+        self.fail(error)
+
+
+def _conflict_text(stream: str, expected: int, revision: int) -> str:
+    wanted = {-1: "an empty stream", -3: "a stream with events"}.get(
+        expected, f"revision {expected}"
+    )
+    there = "is empty" if revision < 0 else f"is at revision {revision}"
+    return f"{wanted} was expected, but stream {stream!r} {there}; read it and decide again"

@@ -1,0 +1,169 @@
+"""The path of a commit into this node: checked, stamped or received, logged, durable, held.
+
+Between stamp and sequence nothing can come: `stamp` is one synchronous step, from the clock to
+the place in the log. A commit of this node is in the fold at once, so that the next append to the
+stream is checked against it, but it is not `durable` until the log says so, and until then nobody
+is told of it: no answer, no push, no report.
+
+Own promises follow from here as well. Everything at or below `promise()` is on disk and within
+the frontier; the clock is moved past it, so nothing will ever be stamped there again. It never
+exceeds the stored ceiling or the newest own commit on disk: after a crash the clock starts there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ..gossip.frontier import Frontier, LogKey
+from ..gossip.members import Members
+from ..storage.commit import Commit, Draft, commit_hash, shard_of, stamped
+from ..storage.limits import CEILING_AHEAD_MS, CEILING_RENEW_MS
+from ..storage.log import Log
+from ..storage.record import COMMIT, STATE
+from ..storage.stamp import HybridClock, stamp_of
+from ..storage.state import State, state_body
+from .fold import Held
+from .history import History, held_of
+from .recovery import Recovered
+
+OnGroup = Callable[[list[tuple[Held, bytes]]], None]
+
+
+class Store:
+    """Log, history and clock of one node, and what is on its way to the disk.
+
+    `on_group` is called with the commits, own and received, that have just become durable.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        history: History,
+        members: Members,
+        recovered: Recovered,
+        boot: int,
+        on_group: OnGroup,
+    ) -> None:
+        if recovered.state is None:
+            raise ValueError("a node needs a state record before it can store")
+        self.log = log
+        self.history = history
+        self.members = members
+        self.origin = recovered.state.origin
+        self.boot = boot
+        self.hlc = HybridClock(recovered.highest)
+        self.frontier = Frontier()
+        self._arrived: dict[LogKey, int] = {}  # last sequences, also of what is not durable yet
+        for key, seq in recovered.frontier.items():
+            self.frontier.advance(key, seq)
+            self._arrived[key] = seq
+        self._on_group = on_group
+        self._on_its_way: deque[tuple[Held, bytes]] = deque()
+        self._own_stamps: deque[int] = deque()  # of those on their way that are this node's
+        self._ceiling = recovered.highest  # stored, or about to be
+        self._ceilings: deque[tuple[int, int]] = deque()  # (position, ceiling) on their way
+        self._durable_ceiling = recovered.highest
+        self._watermarks: dict[int, int] = {}  # settled since the last state record
+        self._promised = recovered.highest
+
+    # -- own commits -----------------------------------------------------------------------------
+
+    def stamp(self, draft: Draft, wall_ms: int) -> Held:
+        """Give a draft its stamp, its sequence and its place in the log, in one step."""
+        shard = shard_of(draft.stream, self.members.shards)
+        key = (shard, self.origin)
+        seq = self._arrived.get(key, 0) + 1
+        hlc = self.hlc.now(wall_ms)
+        header, body = stamped(draft, shard, self.origin, seq, hlc)
+        held = Held()
+        held.key = (hlc, self.members.priority(self.origin) or 0, self.origin)
+        held.stream, held.shard, held.seq = draft.stream, shard, seq
+        held.id, held.hash, held.count = draft.commit_id, commit_hash(header), draft.count
+        held.expected, held.policy = draft.expected, draft.policy
+        held.position, held.length = self.log.append(COMMIT, body), len(body)
+        held.durable = False
+        self._arrived[key] = seq
+        self._own_stamps.append(hlc)
+        self._on_its_way.append((held, body))
+        self.history.insert(held)
+        return held
+
+    # -- commits of others -----------------------------------------------------------------------
+
+    def arrived(self, shard: int, origin: int) -> int:
+        """The last sequence of a log that is here, durable or on its way."""
+        return self._arrived.get((shard, origin), 0)
+
+    def receive(self, commit: Commit, body: bytes) -> None:
+        """Log a commit of a member that is the next of its log and not ahead of time."""
+        priority = self.members.priority(commit.origin)
+        if priority is None or commit.seq != self.arrived(commit.shard, commit.origin) + 1:
+            raise ValueError("only the next commit of a member can be received")
+        self.hlc.observe(commit.hlc)
+        position = self.log.append(COMMIT, body)
+        self._arrived[commit.shard, commit.origin] = commit.seq
+        self._on_its_way.append((held_of(commit, priority, position, len(body)), body))
+
+    # -- durable ---------------------------------------------------------------------------------
+
+    def durable(self, end: int) -> None:
+        """The log is on disk up to a position: what was on its way there is held now."""
+        group: list[tuple[Held, bytes]] = []
+        waiting = self._on_its_way
+        while waiting and waiting[0][0].position < end:
+            held, body = waiting.popleft()
+            origin = held.key[2]
+            if origin == self.origin:
+                held.durable = True
+                self._durable_ceiling = max(self._durable_ceiling, self._own_stamps.popleft())
+            else:
+                self.history.insert(held)
+            self.frontier.advance((held.shard, origin), held.seq)
+            group.append((held, body))
+        while self._ceilings and self._ceilings[0][0] < end:
+            self._durable_ceiling = self._ceilings.popleft()[1]
+        self._on_group(group)
+
+    # -- promises --------------------------------------------------------------------------------
+
+    def promise(self, wall_ms: int) -> int:
+        """The latest stamp up to which all own commits are durable and no more will come."""
+        if self._own_stamps:
+            promised = min(self._own_stamps[0] - 1, self._durable_ceiling)
+        else:
+            promised = self.hlc.promise(wall_ms, self._durable_ceiling)
+        self._promised = max(self._promised, promised)
+        if self._ceiling < max(stamp_of(wall_ms + CEILING_RENEW_MS), self.hlc.last):
+            self.store_state(wall_ms)
+        return self._promised
+
+    def store_state(self, wall_ms: int, *, everything: bool = False) -> int:
+        """Log a state record with a new ceiling; its position."""
+        self._ceiling = max(self._ceiling, stamp_of(wall_ms + CEILING_AHEAD_MS), self.hlc.last)
+        position = self.log.append(STATE, self.state(everything=everything))
+        self._ceilings.append((position, self._ceiling))
+        return position
+
+    def note_settled(self, shard: int, watermark: int) -> None:
+        """The next state record will tell that a shard is settled so far."""
+        self._watermarks[shard] = watermark
+
+    def state(self, *, everything: bool) -> bytes:
+        """A state record as of now; with the watermarks of all shards, or those that moved."""
+        watermarks, self._watermarks = self._watermarks, {}
+        if everything:
+            shards = range(self.members.shards)
+            watermarks = {shard: self.history.mark(shard).watermark for shard in shards}
+        return state_body(
+            State(
+                self.origin,
+                self.boot,
+                self.members.shards,
+                self.members.cluster,
+                self.members.me,
+                self._ceiling,
+                self.members.hello().members,
+                {shard: mark for shard, mark in watermarks.items() if mark},
+            )
+        )

@@ -1,0 +1,326 @@
+"""A commit: one atomic append of 1 to 10,000 events to one stream, and its canonical bytes.
+
+The bytes are fixed in docs/format.md. In short, a commit is a MessagePack array of two parts:
+
+    [ header: bytes, payloads: [bytes, ...] ]
+
+The header holds everything that order, fold and proofs need, and the SHA-256 of each payload, so
+that a payload can be erased one day without touching them. The commit hash is over the header.
+The header in turn ends with the *entry*: the part that the caller decides. Two appends with the
+same commit id are the same append if their entries are the same bytes.
+
+Costs are per commit: per event there is one hash and one slot in a few lists, no object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import Any, Final
+
+import msgpack  # type: ignore[import-untyped]
+
+from .errors import BadFrame
+from .limits import (
+    COMMIT_EVENTS_MAX,
+    EVENT_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    STREAM_NAME_BYTES_MAX,
+    TYPE_BYTES_MAX,
+)
+
+FORMAT: Final = 1
+
+# What an append expects of its stream: the revision of the last event, or one of these.
+EXPECT_NONE: Final = -1  # the stream is empty: its "last revision" is -1
+EXPECT_ANY: Final = -2
+EXPECT_EXISTS: Final = -3
+
+# What becomes of a commit whose expectation does not hold in the final order.
+REJECT: Final = 0
+KEEP: Final = 1
+
+_HASH_BYTES: Final = 32
+_ID_BYTES: Final = 16
+_HEADER_MARK: Final = b"\x97"  # an array of seven
+_ENTRIES_MARK: Final = b"\x91"  # an array of one entry: room for several streams of one shard
+_sha256 = hashlib.sha256
+_pack = msgpack.Packer(use_bin_type=True).pack
+
+
+def pack(value: object) -> bytes:
+    """Canonical MessagePack: shortest forms, raw bytes as bin, text as str."""
+    packed: bytes = _pack(value)
+    return packed
+
+
+def unpack(data: bytes | memoryview) -> Any:
+    """Read MessagePack that came from outside, with every length bounded by what is there.
+
+    Raises BadFrame for anything that is not exactly one value.
+    """
+    try:
+        return msgpack.unpackb(data, use_list=False, strict_map_key=False, raw=False)
+    except (ValueError, TypeError, RecursionError, UnicodeError, msgpack.UnpackException) as error:
+        detail = str(error) or type(error).__name__
+        raise BadFrame(f"these {len(data)} bytes are not one MessagePack value: {detail}") from None
+
+
+@lru_cache(maxsize=20_000)
+def shard_of(stream: str, shards: int) -> int:
+    """The shard of a stream: SHA-256 of its name, or of its {part in braces}, mod `shards`."""
+    name = stream
+    opening = stream.find("{")
+    if opening >= 0:
+        closing = stream.find("}", opening + 1)
+        if closing > opening + 1:
+            name = stream[opening + 1 : closing]
+    return int.from_bytes(_sha256(name.encode()).digest()[:8], "big") % shards
+
+
+def keyed_commit_id(stream: str, key: str) -> bytes:
+    """The id of an append with an idempotency key: the same pair is the same append."""
+    name = stream.encode()
+    return _sha256(b"key\x00%d\x00%s%s" % (len(name), name, key.encode())).digest()[:_ID_BYTES]
+
+
+def listed_commit_id(stream: str, ids: bytes) -> bytes:
+    """The id of an append whose events all carry their own ids."""
+    name = stream.encode()
+    return _sha256(b"ids\x00%d\x00%s%s" % (len(name), name, ids)).digest()[:_ID_BYTES]
+
+
+class Draft:
+    """What a caller wants appended, checked and packed, before it has a stamp.
+
+    `types` holds one type for each event, or a single one for all. `ids` is empty, or 16 bytes an
+    event (all zero: derived from the commit id). `cuts`, where given, says how many bytes of each
+    payload are data; the rest are its attributes (see docs/format.md).
+    """
+
+    __slots__ = ("commit_id", "count", "entry", "expected", "payloads", "policy", "size", "stream")
+
+    def __init__(
+        self,
+        stream: str,
+        types: list[str],
+        payloads: list[bytes],
+        *,
+        commit_id: bytes,
+        ids: bytes = b"",
+        cuts: list[int] | None = None,
+        expected: int = EXPECT_ANY,
+        policy: int = REJECT,
+    ) -> None:
+        self.stream = stream
+        self.commit_id = commit_id
+        self.expected = expected
+        self.policy = policy
+        self.payloads = payloads
+        self.count = len(payloads)
+        self.size = sum(map(len, payloads))
+        if types.count(types[0]) == len(types):
+            types = types[:1]
+        hashes = b"".join([_sha256(payload).digest() for payload in payloads])
+        self.entry = pack((stream, expected, policy, types, ids, hashes, cuts))
+
+
+class Commit:
+    """A stamped commit. It never changes.
+
+    `header` and `payloads` are its canonical bytes; the rest is read from the header. `payloads`
+    is None where only the header was of interest.
+    """
+
+    __slots__ = (
+        "count",
+        "cuts",
+        "entry",
+        "expected",
+        "hashes",
+        "header",
+        "hlc",
+        "id",
+        "ids",
+        "origin",
+        "payloads",
+        "policy",
+        "seq",
+        "shard",
+        "stream",
+        "types",
+    )
+
+    header: bytes
+    payloads: tuple[bytes, ...] | list[bytes] | None
+    entry: bytes
+    shard: int
+    origin: int
+    seq: int
+    hlc: int
+    id: bytes
+    stream: str
+    expected: int
+    policy: int
+    types: tuple[str, ...]
+    ids: bytes
+    hashes: bytes
+    cuts: tuple[int, ...] | None
+    count: int
+
+    @property
+    def hash(self) -> bytes:
+        """The commit hash: SHA-256 over a zero byte (a leaf, RFC 9162) and the header."""
+        return commit_hash(self.header)
+
+
+def commit_hash(header: bytes) -> bytes:
+    """SHA-256 over a zero byte and the header of a commit."""
+    return _sha256(b"\x00" + header).digest()
+
+
+def stamped(draft: Draft, shard: int, origin: int, seq: int, hlc: int) -> tuple[bytes, bytes]:
+    """Give a draft its place: its header, and its canonical bytes as they are stored and sent."""
+    front = _pack((FORMAT, shard, origin, seq, hlc, draft.commit_id))
+    header = b"".join((_HEADER_MARK, front[1:], _ENTRIES_MARK, draft.entry))
+    return header, _pack((header, draft.payloads))
+
+
+def read_header(data: bytes) -> Commit:
+    """The commit in `data` without its payloads; only its structure is checked.
+
+    For bytes whose checksum held, from this node's own log. Raises BadFrame.
+    """
+    header = _header_bytes(data)
+    commit = Commit()
+    commit.header = header
+    commit.payloads = None
+    try:
+        version, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id, entries = unpack(
+            header
+        )
+        ((stream, expected, policy, types, ids, hashes, cuts),) = entries
+    except (ValueError, TypeError):
+        raise BadFrame("a commit header has the wrong number of parts") from None
+    if version != FORMAT:
+        raise BadFrame(f"a commit of format {version}; this version reads format {FORMAT}")
+    commit.stream, commit.expected, commit.policy = stream, expected, policy
+    commit.types, commit.ids, commit.hashes, commit.cuts = types, ids, hashes, cuts
+    commit.count = len(hashes) // _HASH_BYTES if isinstance(hashes, bytes) else 0
+    commit.entry = header[-_entry_bytes(header, commit) :]
+    return commit
+
+
+def read_payloads(data: bytes) -> tuple[Commit, tuple[bytes, ...]]:
+    """The commit in `data` and its payloads; for bytes from this node's own log."""
+    commit = read_header(data)
+    _, payloads = unpack(data)
+    commit.payloads = payloads
+    return commit, payloads
+
+
+def receive(data: bytes, shards: int) -> Commit:
+    """Read a commit that came from a peer and check all of it: types, limits, shard, hashes.
+
+    Nothing that this returns can surprise the log, the fold or a reader. Raises BadFrame.
+    """
+    if len(data) > RECORD_BYTES_MAX:
+        raise BadFrame(f"a commit of {len(data)} bytes; the limit is {RECORD_BYTES_MAX}")
+    parts = unpack(data)
+    if not (isinstance(parts, tuple) and len(parts) == 2 and isinstance(parts[0], bytes)):
+        raise BadFrame("a commit is an array of header and payloads")
+    commit = read_header(data)
+    _check_types(commit)
+    payloads = parts[1]
+    if not (isinstance(payloads, tuple) and all(type(item) is bytes for item in payloads)):
+        raise BadFrame("payloads are an array of bytes")
+    _check_columns(commit, payloads)
+    if commit.shard != shard_of(commit.stream, shards):
+        raise BadFrame(f"stream {commit.stream!r} is not of shard {commit.shard}")
+    if b"".join([_sha256(payload).digest() for payload in payloads]) != commit.hashes:
+        raise BadFrame("a payload does not have the hash that its header names")
+    commit.payloads = payloads
+    if pack((commit.header, payloads)) != data or _repacked(commit) != commit.header:
+        raise BadFrame("a commit is not in its canonical form")
+    return commit
+
+
+def _check_types(commit: Commit) -> None:
+    numbers = (commit.shard, commit.origin, commit.seq, commit.hlc, commit.expected, commit.policy)
+    if not all(type(number) is int for number in numbers):
+        raise BadFrame("shard, origin, sequence, stamp, expectation and policy are whole numbers")
+    if not (0 < commit.origin < 1 << 64 and 0 < commit.seq < 1 << 63 and 0 < commit.hlc < 1 << 64):
+        raise BadFrame("origin, sequence or stamp is out of range")
+    if not (EXPECT_EXISTS <= commit.expected < 1 << 62 and commit.policy in (REJECT, KEEP)):
+        raise BadFrame("expectation or policy is out of range")
+    if not (type(commit.id) is bytes and len(commit.id) == _ID_BYTES):
+        raise BadFrame("a commit id has 16 bytes")
+    if not (
+        type(commit.stream) is str and 0 < len(commit.stream.encode()) <= STREAM_NAME_BYTES_MAX
+    ):
+        raise BadFrame(f"a stream has a name of 1 to {STREAM_NAME_BYTES_MAX} bytes")
+
+
+def _check_columns(commit: Commit, payloads: tuple[bytes, ...]) -> None:
+    count = len(payloads)
+    if not 0 < count <= COMMIT_EVENTS_MAX:
+        raise BadFrame(f"a commit has 1 to {COMMIT_EVENTS_MAX} events, this has {count}")
+    types = commit.types
+    if not (isinstance(types, tuple) and len(types) in (1, count)):
+        raise BadFrame("types are one for each event, or one for all")
+    for name in types:
+        if not (type(name) is str and 0 < len(name) <= TYPE_BYTES_MAX):
+            raise BadFrame(f"an event type is a text of 1 to {TYPE_BYTES_MAX} bytes")
+    if not (type(commit.ids) is bytes and len(commit.ids) in (0, _ID_BYTES * count)):
+        raise BadFrame("event ids are none, or 16 bytes for each event")
+    if not (type(commit.hashes) is bytes and len(commit.hashes) == _HASH_BYTES * count):
+        raise BadFrame("payload hashes are 32 bytes for each event")
+    if any(len(payload) > EVENT_BYTES_MAX for payload in payloads):
+        raise BadFrame(f"an event is over {EVENT_BYTES_MAX} bytes")
+    cuts = commit.cuts
+    if cuts is None:
+        return
+    if not (isinstance(cuts, tuple) and len(cuts) == count):
+        raise BadFrame("cuts are none, or one for each event")
+    for cut, payload in zip(cuts, payloads, strict=True):
+        if not (type(cut) is int and 0 <= cut <= len(payload)):
+            raise BadFrame("a cut is within its payload")
+
+
+def _repacked(commit: Commit) -> bytes:
+    front = _pack((FORMAT, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id))
+    return b"".join((_HEADER_MARK, front[1:], _ENTRIES_MARK, _entry(commit)))
+
+
+def _entry(commit: Commit) -> bytes:
+    return pack(
+        (
+            commit.stream,
+            commit.expected,
+            commit.policy,
+            commit.types,
+            commit.ids,
+            commit.hashes,
+            commit.cuts,
+        )
+    )
+
+
+def _entry_bytes(header: bytes, commit: Commit) -> int:
+    front = _pack((FORMAT, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id))
+    return len(header) - len(front) - len(_ENTRIES_MARK)
+
+
+_BIN_SIZES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+
+
+def _header_bytes(data: bytes) -> bytes:
+    """Cut the header out of `[header, payloads]` without reading the payloads."""
+    size = _BIN_SIZES.get(data[1]) if len(data) > 2 and data[0] == 0x92 else None
+    if size is None:
+        raise BadFrame("a commit is an array of header and payloads")
+    start = 2 + size
+    end = start + int.from_bytes(data[2:start], "big")
+    if end > len(data):
+        raise BadFrame("a commit header is longer than its record")
+    return data[start:end]

@@ -1,0 +1,59 @@
+"""Every bound, with its unit in its name and its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# What a caller may send.
+STREAM_NAME_BYTES_MAX: Final = 512  # an index key holds the whole name
+EVENT_BYTES_MAX: Final = 1 * MIB  # data and attributes of one event
+COMMIT_BYTES_MAX: Final = 8 * MIB  # one record; a peer must hold a few of them in memory
+COMMIT_EVENTS_MAX: Final = 10_000  # the fold is per commit, but a page is per event
+TYPE_BYTES_MAX: Final = 256
+KEY_BYTES_MAX: Final = 256  # an idempotency key
+ATTRIBUTES_BYTES_MAX: Final = 64 * KIB  # metadata, tags, time and content type of one event
+NESTING_MAX: Final = 64  # deeper JSON is an attack on somebody's recursive parser
+BODY_BYTES_MAX: Final = 3 * COMMIT_BYTES_MAX // 2 + MIB  # base64 and JSON around 8 MiB of data
+PAGE_EVENTS_MAX: Final = 1000
+PAGE_BYTES_MAX: Final = 16 * MIB  # a page ends early when its events are large
+ACK_TIMEOUT_SECONDS_MAX: Final = 300.0
+
+# The log.
+SEGMENT_BYTES: Final = 64 * MIB  # one file: small enough to rewrite, large enough to be few
+GROUP_BYTES_MAX: Final = 32 * MIB  # waiting for the disk; beyond it appends answer 429
+RECORD_BYTES_MAX: Final = COMMIT_BYTES_MAX + 2 * MIB  # a commit with its header, or a state record
+SCAN_WINDOW_BYTES: Final = 4 * MIB  # read at a time when a segment is scanned
+DISK_RESERVE_BYTES: Final = 32 * MIB  # kept free, so that promises can be stored when appends can't
+
+# Clocks.
+MAX_CLOCK_OFFSET_MS: Final = 500  # a commit further ahead than this is held back
+CEILING_AHEAD_MS: Final = 400  # how far ahead of the clock a promise may be prepared for
+CEILING_RENEW_MS: Final = 200  # a new ceiling is stored when less than this is left
+
+# Links.
+SHARDS_DEFAULT: Final = 64
+SHARDS_MAX: Final = 4096
+MEMBERS_MAX: Final = 64
+HEARTBEAT_SECONDS: Final = 0.1
+SILENCE_SECONDS: Final = 2.0  # a link that carries no answer for so long is dead
+CONNECT_SECONDS: Final = 3.0
+BACKOFF_SECONDS_MIN: Final = 0.1
+BACKOFF_SECONDS_MAX: Final = 3.0  # a healed site should be found within seconds
+RELAY_GRACE_SECONDS: Final = 1.0  # wait so long for a commit's own node before asking another
+FRAME_BYTES_MAX: Final = 32 * MIB  # a push of the largest commits, unpacked
+COMPRESS_ABOVE_BYTES: Final = 4 * KIB  # smaller frames cost more to pack than to send
+PUSH_BYTES_MAX: Final = 2 * MIB  # one push; two in memory for each peer
+PUSH_WINDOW_BYTES: Final = 16 * MIB  # own recent commits kept for peers that are close behind
+PULL_BYTES_MAX: Final = 512 * KIB  # one answer to a pull: a few milliseconds of the loop
+PULL_LOGS_MAX: Final = 256  # (shard, origin) logs asked for in one pull
+
+# Settlement.
+PROMISES_KEPT_MAX: Final = 64  # for each shard and origin; thinning them is safe, only coarser
+SETTLED_ROOTS_KEPT: Final = 256  # for each shard: how far apart two nodes can be and still compare
+SETTLE_BATCH_COMMITS: Final = 512  # settled in one go before the loop gets its turn
+
+# Memory.
+STREAMS_CACHED_MAX: Final = 20_000  # heads of streams without a tentative part

@@ -1,0 +1,63 @@
+"""State records: what a node must not forget besides commits.
+
+Every segment begins with one that names the watermarks of all shards, so the last segment tells
+everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .commit import pack, unpack
+from .errors import BadFrame, DamagedLog
+
+
+@dataclass(slots=True)
+class State:
+    """What a state record says.
+
+    `ceiling`: no stamp was promised above it. `members`: name, site, priority and origin (0 while
+    it is not known) of each. `watermarks`: how far shards were settled; those that are not named
+    did not change.
+    """
+
+    origin: int
+    boot: int
+    shards: int
+    cluster: str
+    node: str
+    ceiling: int = 0
+    members: list[tuple[str, str, int, int]] = field(default_factory=list)
+    watermarks: dict[int, int] = field(default_factory=dict)
+
+
+def state_body(state: State) -> bytes:
+    """The bytes of a state record."""
+    return pack(
+        (
+            1,
+            state.origin,
+            state.boot,
+            state.shards,
+            state.cluster,
+            state.node,
+            state.ceiling,
+            state.members,
+            sorted(state.watermarks.items()),
+        )
+    )
+
+
+def read_state(body: bytes) -> State:
+    """Read a state record. Raises DamagedLog if this version does not know its form."""
+    try:
+        version, *fixed, members, watermarks = unpack(body)
+        state = State(*fixed, list(members), dict(watermarks))
+    except (BadFrame, ValueError, TypeError):
+        raise DamagedLog("a state record is not what this version writes") from None
+    if version != 1:
+        raise DamagedLog(
+            f"the data directory is of format {version}; this version reads format 1: use the "
+            "version that wrote it"
+        )
+    return state

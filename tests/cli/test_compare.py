@@ -1,0 +1,79 @@
+"""`compare`: equal, behind, and different, with the first place where histories part."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from anabranch.cli.comparison import first_parting
+from anabranch.cli.model import Event
+
+
+def write(world, many):
+    for n in range(many):
+        world.append("ny", f"s{n % 3}", f"c{n}", "any", [{"id": f"e{n}", "type": "t", "data": n}])
+
+
+def test_equal_histories_are_status_0(run, cluster, world):
+    write(world, 30)
+    ran = run("compare", *cluster.urls)
+    assert ran.status == 0
+    assert "ny1 and london1: the same settled history" in ran.out
+    assert "ny1 and tokyo1: the same settled history" in ran.out
+
+
+def test_a_node_that_is_behind_is_named(run, cluster, world):
+    write(world, 30)
+    world.commits["tokyo"] = world.commits["tokyo"][:-4]
+    ran = run("compare", *cluster.urls[::2])
+    assert ran.status == 1
+    assert "tokyo1 is 4 events behind ny1, the same so far" in ran.out
+
+
+def test_the_first_place_where_they_part_is_named(run, cluster, world):
+    write(world, 1200)  # more than a page
+
+    def damaged(site, events):
+        if site == "tokyo":
+            return [{**one, "data": -1} if one["id"] == "e1100" else one for one in events]
+        return events
+
+    world.shown = damaged
+    ran = run("compare", *cluster.urls, "--json")
+    assert ran.status == 1
+    equal, different = json.loads(ran.out)["pairs"]
+    assert equal["verdict"] == "equal"
+    assert different["verdict"] == "different"
+    assert different["first_difference"]["index"] == 1100
+    assert different["first_difference"]["fields"] == ["data"]
+    assert "part at event 1,100: 's2' revision 366" in run("compare", *cluster.urls).out
+
+
+def test_waiting_ends_as_soon_as_they_are_equal(run, cluster, world):
+    write(world, 3)
+    assert run("compare", *cluster.urls, "--wait", "1h").status == 0
+
+
+def event(**changed) -> Event:
+    fields = {"revision": 1, "position": "p", "commit": "c", "id": "i", "type": "t", "stream": "s"}
+    return Event(**(fields | changed))
+
+
+@pytest.mark.parametrize("field", ["revision", "position", "commit", "id", "type", "stream"])
+def test_every_field_counts(field):
+    parting = first_parting([event(), event()], [event(), event(**{field: "other"})])
+    assert parting is not None
+    assert (parting.index, parting.fields) == (1, [field])
+
+
+def test_a_longer_history_does_not_part():
+    assert first_parting([event()], [event(), event()]) is None
+
+
+def test_an_empty_history_is_behind(run, cluster, world):
+    write(world, 5)
+    world.commits["tokyo"] = []
+    ran = run("compare", *cluster.urls[::2])
+    assert ran.status == 1
+    assert "tokyo1 is 5 events behind ny1" in ran.out
