@@ -85,21 +85,24 @@ def root(
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 all is well, 1 no or failed, 2 wrong use."""
     try:
-        app(args=arguments, prog_name="anabranch")
-    except SystemExit as ended:
-        return _status_of(ended)
+        status = _call(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_has_gone()
     except (AnabranchError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            return _reader_has_gone()
         print(f"anabranch: {error}", file=sys.stderr)
         return 1
+    return status
+
+
+def _call(arguments: list[str]) -> int:
+    try:
+        app(args=arguments, prog_name="anabranch")
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            return ended.code
+        return 0 if ended.code is None else 1
     return 0
-
-
-def _status_of(ended: SystemExit) -> int:
-    if isinstance(ended.code, int):
-        return ended.code
-    return 0 if ended.code is None else 1
 
 
 def _reader_has_gone() -> int:

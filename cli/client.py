@@ -109,7 +109,7 @@ class Client:
             page = await self.events(after=after, read=read)
             if page.events:
                 yield page.events
-            if page.end or not page.events:
+            if page.end or page.next is None or page.next == after:
                 return
             after = str(page.next)
 

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from .client import Client
-from .comparison import Parting, Verdict, first_parting, same_digests
+from .comparison import Parting, Verdict, first_parting, same_digests, surely_different
 from .model import Digest, Event
 from .options import AsJson, node_url, seconds
 from .running import complete
@@ -62,11 +62,17 @@ async def _compare(urls: list[str], wait: float) -> tuple[list[Digest], list[Com
         nodes = [await stack.enter_async_context(Client(url)) for url in urls]
         digests = await _digests(nodes)
         deadline = asyncio.get_running_loop().time() + wait
-        while not same_digests(digests) and asyncio.get_running_loop().time() < deadline:
+        while _may_still_become_equal(digests) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(POLL_SECONDS)
             digests = await _digests(nodes)
         pairs = zip(nodes[1:], digests[1:], strict=True)
         return digests, [await _pair(nodes[0], digests[0], *pair) for pair in pairs]
+
+
+def _may_still_become_equal(digests: list[Digest]) -> bool:
+    if same_digests(digests):
+        return False
+    return not any(surely_different(digests[0], other) for other in digests[1:])
 
 
 async def _digests(nodes: list[Client]) -> list[Digest]:

@@ -159,6 +159,6 @@ async def _stay(cluster: Cluster, screen: Console) -> None:
         screen.print(f"  {site.node:<9} {site.url}   process {cluster.pids()[site.node]}")
     screen.print(f"Try: anabranch status --url {first}")
     screen.print(f"     anabranch drill cut tokyo --for 30s --url {first}")
-    screen.print("Ctrl-C stops all three.")
+    screen.print("Ctrl-C stops all three. Their data is kept only with --data.")
     with suppress(asyncio.CancelledError):
         await cluster.watch()

@@ -22,7 +22,7 @@ from .order_book import OrderBook
 SITES = ("ny", "london", "tokyo")
 HOME_SHARES = (0.5, 0.3, 0.2)
 AWAY_SHARE = 0.15  # of an order's later events
-AGAIN_SHARE = 0.02  # of all requests
+AGAIN_SHARE = 0.03  # of all requests
 
 CUT_SITE = "tokyo"
 RIVAL_SITE = "london"  # tries to cancel the same orders as the site that is cut off

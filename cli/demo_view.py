@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .demo_checks import Check, short
+from .demo_plan import SITES
 from .demo_story import ACTS, Outcome
 from .model import Status
 from .order_book import UNITS_IN_BITCOIN, BookSummary
@@ -181,8 +182,7 @@ def print_report(screen: Console, outcome: Outcome) -> None:
 def _written_table(outcome: Outcome) -> Table:
     right = [*ACTS, "total", "sent twice"]
     made = table("written at", *right, right=right, title="Events written")
-    sites = sorted({site for counts in outcome.written.values() for site in counts})
-    for site in sites:
+    for site in SITES:
         counts = [outcome.written[act][site] for act in ACTS]
         made.add_row(
             site,
@@ -202,9 +202,9 @@ def _written_table(outcome: Outcome) -> Table:
 
 
 def _cut_table(outcome: Outcome) -> Table:
-    right = ["tentative", "watermark age", "behind, commits", "behind, time"]
+    right = ["tentative", "lag, commits", "lag, time", "watermark age"]
     made = table(
-        "node", "cut from", *right, "watermark waits for", right=right, title="Just before the heal"
+        "node", "cut from", *right, "held back by", right=right, title="Just before the heal"
     )
     for status in outcome.while_cut:
         mark = status.watermark
@@ -214,25 +214,19 @@ def _cut_table(outcome: Outcome) -> Table:
             cell(status.node, "bold"),
             cell(", ".join(peer.name for peer in cut) or "-"),
             number(mark.tentative_commits),
-            duration(mark.age_seconds),
             number(max((peer.lag_commits for peer in cut), default=0)),
             duration(max(lags, default=None)),
-            cell(_held(status)),
+            duration(mark.age_seconds),
+            cell(", ".join(held.name for held in mark.held_back_by) or "-"),
         )
     return made
-
-
-def _held(status: Status) -> str:
-    return ", ".join(
-        f"{held.name} ({duration(held.since_seconds)})" for held in status.watermark.held_back_by
-    )
 
 
 def _node_table(outcome: Outcome) -> Table:
     right = ["events", "best bid", "best ask", "open orders"]
     made = table(
         "node",
-        "digest of the settled history",
+        "digest",
         *right,
         "depth, bid / ask",
         right=right,
@@ -242,7 +236,7 @@ def _node_table(outcome: Outcome) -> Table:
         book = outcome.books[told.name]
         made.add_row(
             cell(told.name, "bold"),
-            told.digest[:24],
+            told.digest[:16],
             number(len(told.history)),
             book.best_bid,
             book.best_ask,
@@ -254,7 +248,7 @@ def _node_table(outcome: Outcome) -> Table:
 
 def _depth(book: BookSummary) -> str:
     bid, ask = (volume / UNITS_IN_BITCOIN for volume in (book.bid_volume, book.ask_volume))
-    return f"{bid:,.1f} BTC in {book.bid_levels} / {ask:,.1f} BTC in {book.ask_levels}"
+    return f"{bid:,.1f} / {ask:,.1f} BTC"
 
 
 def _sentences(outcome: Outcome) -> list[str]:

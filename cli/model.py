@@ -83,10 +83,10 @@ class Peer(msgspec.Struct):
 
 
 class HeldBackBy(msgspec.Struct):
-    """A member that the watermark waits for."""
+    """A member that the watermark waits for; `since_seconds` is unknown if it was never seen."""
 
     name: str
-    since_seconds: float = 0.0
+    since_seconds: float | None = None
     why: str = ""
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 import typer
 
 from .client import Client
-from .errors import CommandError
+from .errors import BadInput, CommandError
 from .lanes import Lanes
 from .mapping import Mapping, Outgoing, load_mapping, to_outgoing
 from .options import AsJson, node_url
@@ -137,10 +137,16 @@ async def _replay(plan: Plan) -> list[Sent]:
         sender = Sender(
             nodes, plan.file.name, plan.by_stream, lanes, plan.rate, progress=counter.add
         )
-        async with aclosing(_events(plan)) as events:
-            async for batch in batches(events, plan.window):
-                await sender.send(batch)
-        await lanes.finish()
+        try:
+            async with aclosing(_events(plan)) as events:
+                async for batch in batches(events, plan.window):
+                    await sender.send(batch)
+            await lanes.finish()
+        except BadInput as error:
+            raise BadInput(
+                f"{error} Mend it and run the same replay again: what was sent already is not "
+                "doubled."
+            ) from None
     return list(sender.sent.values())
 
 

@@ -103,7 +103,9 @@ def _one_stream(node: Client, stream: str, level: str) -> Paging:
             if refused.code == 404:  # nobody has written to it yet
                 return [], place or "0", True
             raise
-        following = str(page.events[-1].revision + 1) if page.events else place
-        return page.events, following, page.end
+        following = page.next
+        if following is None and page.events:
+            following = page.events[-1].revision + 1
+        return page.events, None if following is None else str(following), page.end
 
     return page_after

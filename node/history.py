@@ -255,11 +255,10 @@ class History:
         stop = make((until + 1, 0, 0))
         return (keys.place(value) for _, value in self._index.scan(make(after), stop))
 
-    def tentative_order(self) -> list[Held]:
-        """All tentative commits in the one order."""
-        return sorted(
-            (held for shard in self._shards for held in shard.pending), key=lambda held: held.key
-        )
+    def all_tentative(self) -> Iterator[Settled]:
+        """All tentative commits, stream by stream, with what they would be now."""
+        for name, fold in self._streams.items():
+            yield from self.tentative(name, fold.pending[0].shard)
 
     def log_entries(self, shard: int, origin: int, after: int) -> Iterator[tuple[int, int, int]]:
         """(sequence, position, length) of a log's commits after a sequence."""

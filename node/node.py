@@ -162,12 +162,16 @@ class Node:
         await self._end_tasks()
         await self.log.abandon()
 
-    async def _end_tasks(self) -> None:
+    async def end_links(self) -> None:
+        """Dial and answer nobody any more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self.replication.close()
+
+    async def _end_tasks(self) -> None:
+        await self.end_links()
         for futures in self._final.values():
             for future in futures:
                 future.cancel()
@@ -280,11 +284,16 @@ class Node:
             )
         if self.log.full:
             raise Overloaded("more is waiting for the disk than fits; try again in a moment")
-        if self.free_bytes() < DISK_RESERVE_BYTES:
+        if self.is_full:
             raise DiskFull(
                 f"{self.free_bytes()} bytes are free on the data directory's disk, "
                 f"{DISK_RESERVE_BYTES} have to stay; free some space or append at another node"
             )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room for appends."""
+        return self.free_bytes() < DISK_RESERVE_BYTES
 
     def free_bytes(self) -> int:
         """Bytes that are free on the disk, looked up now and then."""

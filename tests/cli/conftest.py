@@ -13,7 +13,7 @@ from anabranch.cli.app import run as run_command
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_cluster import Serving, World  # noqa: E402
+from fake_cluster import Serving, World
 
 
 @dataclass(frozen=True)

@@ -177,9 +177,7 @@ class FakeNode:
             mine = [one for one in self.world.fold(self.site)[0] if one["stream"] == stream]
             if int(expected) != len(mine) - 1:
                 return self._conflicting(stream, expected, mine)
-        commit = known[0] if known else self.world.append(
-            self.site, stream, id_, expected, events
-        )
+        commit = known[0] if known else self.world.append(self.site, stream, id_, expected, events)
         answer = {
             "commit": commit.id,
             "stream": stream,
@@ -215,9 +213,7 @@ class FakeNode:
         events = [one for one in self._visible(request) if one["stream"] == stream]
         if not events:
             problem = {"title": "not found", "detail": f"There is no stream {stream}."}
-            return web.json_response(
-                problem, status=404, content_type="application/problem+json"
-            )
+            return web.json_response(problem, status=404, content_type="application/problem+json")
         start = int(request.query.get("from", 0))
         limit = int(request.query.get("limit", 100))
         page = events[start : start + limit]
@@ -245,17 +241,18 @@ class FakeNode:
             "Anabranch-Next": page[-1]["position"] if page else after,
             "Anabranch-End": "true" if len(events) <= limit else "false",
         }
-        return web.Response(
-            text=body, content_type="application/x-ndjson", headers=headers
-        )
+        return web.Response(text=body, content_type="application/x-ndjson", headers=headers)
 
     async def _status(self, _: web.Request) -> web.Response:
         world = self.world
         others = [site for site in world.sites if site != self.site]
         away = [site for site in others if not world.linked(self.site, site)]
-        held = [] if world.cut_at is None else away or [
-            site for site in others if any(not world.linked(site, one) for one in others)
-        ]
+        held = (
+            []
+            if world.cut_at is None
+            else away
+            or [site for site in others if any(not world.linked(site, one) for one in others)]
+        )
         now = datetime.now(UTC).isoformat()
         tentative = [one for one in world.commits[self.site] if not world.settled(one.at)]
         peers = [

@@ -8,21 +8,24 @@ import json
 import pytest
 from fake_cluster import Serving
 
+NOWHERE = ["--url", "http://127.0.0.1:1"]
+DATUM = ["append", "s", *NOWHERE, "--type", "t", "--data"]
 WRONG_USE = [
     ["nonsense"],
     ["append", "s"],
     ["append", "s", "--url", "ftp://x:1"],
-    ["append", "s", "--url", "http://127.0.0.1:1", "--data", "1"],
-    ["append", "s", "--url", "http://127.0.0.1:1", "--type", "t", "--data", "{"],
-    ["append", "s", "--url", "http://127.0.0.1:1", "--type", "t", "--data", "1", "--ack", "most"],
-    ["append", "s", "--url", "http://127.0.0.1:1", "--type", "t", "--data", "1", "--expected", "-2"],
-    ["append", "s", "--url", "http://127.0.0.1:1", "--file", "/nowhere/at/all"],
-    ["read", "s", "--url", "http://127.0.0.1:1", "--limit", "0"],
-    ["tail", "s", "--url", "http://127.0.0.1:1", "--read", "strong"],
+    ["append", "s", *NOWHERE, "--data", "1"],
+    [*DATUM, "{"],
+    [*DATUM, "1", "--ack", "most"],
+    [*DATUM, "1", "--expected", "-2"],
+    [*DATUM, "1", "--file", __file__],
+    ["append", "s", *NOWHERE, "--file", "/nowhere/at/all"],
+    ["read", "s", *NOWHERE, "--limit", "0"],
+    ["tail", "s", *NOWHERE, "--read", "strong"],
     ["compare", "http://127.0.0.1:1"],
     ["compare", "http://127.0.0.1:1", "127.0.0.1:2", "--wait", "soon"],
     ["drill", "cut"],
-    ["drill", "cut", "ny", "--url", "http://127.0.0.1:1", "--for", "0"],
+    ["drill", "cut", "ny", *NOWHERE, "--for", "0"],
     ["node", "ny1", "--config", "/nowhere/cluster.toml", "--data", "d"],
     ["demo", "--events", "3"],
 ]
@@ -68,10 +71,10 @@ def test_nobody_there_is_one_sentence(run, arguments):
 
 def test_a_problem_is_told_in_its_own_words(run, alone: Serving):
     node = alone.nodes["ny"]
-    node.refuse = [(422, {"title": "x", "detail": "The key k had another body: use a new one."})]
+    node.refuse = [(422, {"title": "x", "detail": "The key k had another body."})]
     ran = run("append", "s", "--url", node.url, "--type", "t", "--data", "1", "--key", "k")
     assert ran.status == 1
-    assert ran.err == f"anabranch: {node.url} answered 422: The key k had another body: use a new one.\n"
+    assert ran.err == f"anabranch: {node.url} answered 422: The key k had another body.\n"
 
 
 def test_an_answer_without_a_problem_is_told_too(run, alone: Serving):

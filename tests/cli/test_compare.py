@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from anabranch.cli.comparison import first_parting
-from anabranch.cli.model import Event
+from anabranch.cli.comparison import first_parting, surely_different
+from anabranch.cli.model import Digest, Event, SettledDigest, ShardDigest
 
 
 def write(world, many):
@@ -77,3 +77,12 @@ def test_an_empty_history_is_behind(run, cluster, world):
     ran = run("compare", *cluster.urls[::2])
     assert ran.status == 1
     assert "tokyo1 is 5 events behind ny1" in ran.out
+
+
+@pytest.mark.parametrize(("commits", "hash_", "found"), [(3, "a", []), (3, "b", [7]), (4, "b", [])])
+def test_no_waiting_helps_where_as_many_commits_have_another_hash(commits, hash_, found):
+    def digest(many, shard_hash):
+        shards = [ShardDigest(7, many, shard_hash)]
+        return Digest("n", "s", SettledDigest(many, many, shard_hash), shards=shards)
+
+    assert surely_different(digest(3, "a"), digest(commits, hash_)) == found

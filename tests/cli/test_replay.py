@@ -123,7 +123,7 @@ def test_columns_of_nested_json_and_fixed_texts():
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        (Mapping("{no}", "kind"), "Line 9: there is no column 'no'; it has id, at, kind."),
+        (Mapping("{no}", "=t"), "Line 9: there is no column 'no'; it has id, at, kind."),
         (Mapping("id", "=t", time="at"), "Line 9: 'soon' is no time in rfc3339."),
         (Mapping("id", "=t", time="at", time_unit="ms"), "Line 9: 'soon' is no time in ms."),
         (Mapping("id", "=t", data={"n": "at:integer"}), "Line 9: at = 'soon' is no integer."),
@@ -209,9 +209,7 @@ def test_replay_goes_to_the_next_node_when_one_is_away(run, cluster, orders):
 
 def test_replay_stops_at_what_a_node_refuses_for_good(run, alone, orders):
     alone.nodes["ny"].refuse = [(413, {"detail": "An event is too large."})] * 3
-    ran = run(
-        "replay", str(orders), "--to", alone.urls[0], "--stream", "id", "--type", "kind"
-    )
+    ran = run("replay", str(orders), "--to", alone.urls[0], "--stream", "id", "--type", "kind")
     assert ran.status == 1
     assert "answered 413: An event is too large." in ran.err
     assert ran.err.split(": ")[1].startswith("Line")

@@ -1,0 +1,319 @@
+"""The HTTP face (the surface that programs see).
+
+One handler a path; each turns a request into a call of the node and the result into bytes. What
+goes wrong becomes problem+json (RFC 9457) here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web, web_protocol
+
+from ..gossip.transport import LINK_PATH, accept_websocket
+from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, REJECT
+from ..storage.errors import (
+    AnabranchError,
+    BadRequest,
+    DamagedLog,
+    NotBuiltYet,
+    NotFound,
+    RevisionConflict,
+    TooLarge,
+    Unavailable,
+    WrongMethod,
+)
+from ..storage.limits import (
+    ACK_TIMEOUT_SECONDS_MAX,
+    BODY_BYTES_MAX,
+    KEY_BYTES_MAX,
+)
+from . import render
+from .http_read import Reads
+from .intake import draft_of
+from .node import Node
+from .position import commit_position
+from .query import Query, stream_name
+from .receipt import Receipt
+from .status import digest, state_of, status
+
+_log = logging.getLogger(__name__)
+_PROBLEM: Final = "application/problem+json"
+_ACKS: Final = ("local", "settled")
+_LATER_ACKS: Final = ("site", "quorum", "each_site", "all")
+_EXPECTED: Final = {"any": EXPECT_ANY, "none": EXPECT_NONE, "exists": EXPECT_EXISTS}
+_LATER_PATHS: Final = ("/metrics", "/openapi.json", "/v1/members")
+_DRILL_SECONDS_MAX: Final = 3600.0
+
+Handler = Callable[[web.BaseRequest, Query], Awaitable[web.StreamResponse]]
+
+
+class Face:
+    """Serves one node over HTTP. `drills`: whether POST /v1/drills may cut links."""
+
+    def __init__(self, node: Node, *, drills: bool = False) -> None:
+        self._node = node
+        self._drills = drills
+        self._reads = Reads(node)
+        self._fixed: dict[str, dict[str, Handler]] = {
+            "/v1/events": {"GET": self._reads.all_events},
+            "/v1/streams": {"GET": self._reads.streams},
+            "/v1/conflicts": {"GET": self._reads.conflicts},
+            "/v1/status": {"GET": self._status},
+            "/v1/digest": {"GET": self._digest},
+            "/v1/drills": {"POST": self._drill},
+            "/livez": {"GET": self._live},
+            "/readyz": {"GET": self._ready},
+            LINK_PATH: {"GET": self._link},
+        }
+
+    def server(self) -> web.Server:
+        """The aiohttp server, to be run by a ServerRunner."""
+        return _Server(self.handle, access_log=None)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        try:
+            path, _, query = request.raw_path.partition("?")
+            handler = self._handler(request.method, path)
+            return await handler(request, Query(path, query))
+        except AnabranchError as error:
+            if isinstance(error, DamagedLog):
+                self._node.damaged(error)
+            return self._problem(error)
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:
+            _log.exception("a bug: %s %s", request.method, request.raw_path[:500])
+            return self._problem(AnabranchError("this is a bug of the node; its log has more"))
+
+    def _handler(self, method: str, path: str) -> Handler:
+        parts = path.split("/")
+        handlers = self._fixed.get(path)
+        if handlers is None and parts[:3] == ["", "v1", "streams"] and len(parts) == 5:
+            if parts[4] == "events":
+                handlers = {"POST": self._append, "GET": self._reads.stream_events}
+        elif handlers is None and parts[:3] == ["", "v1", "streams"] and len(parts) == 4:
+            handlers = {"GET": self._reads.stream}
+        elif handlers is None and parts[:3] == ["", "v1", "commits"] and len(parts) == 4:
+            handlers = {"GET": self._reads.commit}
+        if handlers is None:
+            if path in _LATER_PATHS:
+                raise NotBuiltYet(f"{path} is not part of this version")
+            raise NotFound(f"there is nothing at {path[:200]}; the paths are under /v1")
+        handler = handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            raise WrongMethod(f"{path[:200]} takes {' and '.join(handlers)}, not {method[:20]}")
+        return handler
+
+    # -- append ----------------------------------------------------------------------------------
+
+    async def _append(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        headers = request.headers
+        stream = stream_name(query.path.split("/")[3])
+        query.only("expected", "on_conflict", "ack", "timeout")
+        ack = _ack(query.get("ack", "local"))
+        timeout = query.seconds("timeout", 10.0, ACK_TIMEOUT_SECONDS_MAX)
+        if "Anabranch-Token" in headers:
+            raise NotBuiltYet("session tokens are not part of this version")
+        expected = _expected(query.get("expected", "any"))
+        policy = query.one_of("on_conflict", {"reject": REJECT, "keep": KEEP}, REJECT)
+        key = headers.get("Idempotency-Key")
+        if key is not None and not 0 < len(key.encode("utf-8", "replace")) <= KEY_BYTES_MAX:
+            raise BadRequest(f"Idempotency-Key has 1 to {KEY_BYTES_MAX} bytes")
+        body = await _body(request)
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        draft = draft_of(
+            stream,
+            media_type,
+            body,
+            headers=_cloud_headers(request),
+            key=key,
+            expected=expected,
+            policy=policy,
+            token=self._node.random.token,
+        )
+        receipt = await self._node.append(draft, ack=ack, timeout=timeout)
+        if receipt.outcome == "rejected" and ack == "settled":
+            raise RevisionConflict(
+                f"stream {stream!r} was at revision {receipt.found} at this commit's final place, "
+                f"not as expected: the commit is rejected for good",
+                stream,
+                draft.expected,
+                receipt.found,
+            )
+        return web.Response(
+            status=201 if receipt.reached else 202,
+            body=_receipt_json(receipt),
+            content_type="application/json",
+        )
+
+    # -- watch and operate -----------------------------------------------------------------------
+
+    async def _status(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        query.only()
+        return _json(status(self._node))
+
+    async def _digest(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        query.only()
+        return _json(digest(self._node))
+
+    async def _live(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        return _json({"status": "live"})
+
+    async def _ready(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        state = state_of(self._node)
+        if state not in {"ready", "forming"}:
+            raise Unavailable(f"this node is {state.replace('_', ' ')}; /v1/status says more")
+        return _json({"status": state})
+
+    async def _drill(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        query.only()
+        if not self._drills:
+            raise NotFound("drills are not allowed here; start the node with --drills")
+        names, seconds = self._drill_order(await _body(request))
+        self._node.replication.cut(names, seconds)
+        until = self._node.clock.wall_ms() + int(seconds * 1000)
+        return _json({"cut": names, "until": render.time_text(until)})
+
+    def _drill_order(self, body: bytes) -> tuple[list[str], float]:
+        try:
+            order = msgspec.json.decode(body)
+            wanted, seconds = order["cut"], float(order["for"])
+            if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
+                raise TypeError
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
+            raise BadRequest('send {"cut": ["site or node", …], "for": seconds}') from None
+        if not 0 <= seconds <= _DRILL_SECONDS_MAX:
+            raise BadRequest(f"a drill lasts 0 to {_DRILL_SECONDS_MAX:.0f} seconds")
+        others = [m for m in self._node.members.table if m.name != self._node.me.name]
+        names: list[str] = []
+        for one in wanted:
+            found = [m.name for m in others if one in (m.name, m.site)]
+            if not found:
+                raise BadRequest(f"{one[:100]!r} is no other member, nor the site of one")
+            names += found
+        return sorted(set(names)), seconds
+
+    async def _link(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise BadRequest(f"{LINK_PATH} is for nodes: it takes a WebSocket upgrade")
+        socket, link = await accept_websocket(request)
+        await self._node.answer(link)
+        return socket
+
+    # -- problems --------------------------------------------------------------------------------
+
+    def _problem(self, error: AnabranchError) -> web.Response:
+        problem: dict[str, Any] = {
+            "type": "about:blank",
+            "title": type(error).__name__,
+            "status": error.status,
+            "detail": str(error),
+        }
+        if isinstance(error, RevisionConflict):
+            problem |= self._reads.unseen(error)
+        headers = {"Retry-After": "1"} if error.status in (429, 503) else None
+        return web.Response(
+            status=error.status,
+            body=msgspec.json.encode(problem),
+            content_type=_PROBLEM,
+            headers=headers,
+        )
+
+
+class _Connection(web_protocol.RequestHandler):
+    """A connection whose malformed requests are answered like all other problems."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        lines = (message or "").strip().splitlines()
+        problem = {
+            "type": "about:blank",
+            "title": "BadRequest",
+            "status": status,
+            "detail": f"this is not well-formed HTTP: {lines[0] if lines else 'unreadable'}",
+        }
+        response = web.Response(
+            status=status, body=msgspec.json.encode(problem), content_type=_PROBLEM
+        )
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web_protocol.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+def _ack(text: str) -> str:
+    if text in _LATER_ACKS:
+        raise NotBuiltYet(f"ack={text} is not part of this version; use {' or '.join(_ACKS)}")
+    if text not in _ACKS:
+        raise BadRequest(f"ack={text[:40]!r} is not known; use {' or '.join(_ACKS)}")
+    return text
+
+
+def _expected(text: str) -> int:
+    known = _EXPECTED.get(text)
+    if known is not None:
+        return known
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadRequest(
+            f"expected={text[:40]!r} is not known; use any, none, exists, or the revision of the "
+            "stream's last event"
+        )
+    return int(text)
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    length = request.content_length
+    if length is not None and length > BODY_BYTES_MAX:
+        raise TooLarge(f"a body of {length} bytes; {BODY_BYTES_MAX} are the most")
+    if length is not None and "Content-Encoding" not in request.headers:
+        return await request.content.read()
+    parts, size = [], 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size > BODY_BYTES_MAX:
+            raise TooLarge(f"the body has more than {BODY_BYTES_MAX} bytes, which are the most")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _cloud_headers(request: web.BaseRequest) -> dict[str, str]:
+    if "ce-specversion" not in request.headers:
+        return {}
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+def _receipt_json(receipt: Receipt) -> bytes:
+    return msgspec.json.encode(
+        {
+            "commit": receipt.commit.hex(),
+            "stream": receipt.stream,
+            "position": f"{commit_position(receipt.key)}00000000",
+            "first_revision": receipt.first_revision,
+            "last_revision": receipt.last_revision,
+            "settled": receipt.settled,
+            "acked": receipt.acked,
+            "duplicate": receipt.duplicate,
+            "outcome": receipt.outcome,
+        }
+    )
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+

@@ -1,0 +1,206 @@
+"""What a node says of itself: /v1/status and /v1/digest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..storage.stamp import milliseconds, stamp_of
+from .render import time_text
+
+if TYPE_CHECKING:
+    from .node import Node
+
+_LATE_BEATS = 5  # a watermark that is further behind than this is being held back
+
+
+def status(node: Node) -> dict[str, Any]:
+    """Who this node is, how its links and its clock are, and how far all is final."""
+    needs = needs_of(node)
+    return {
+        "node": node.me.name,
+        "site": node.me.site,
+        "cluster": node.config.name,
+        "origin": f"{node.store.origin:016x}",
+        "boot": f"{node.boot:016x}",
+        "epoch": node.members.epoch if node.members.complete else 0,
+        "shards": node.config.shards,
+        "version": __version__,
+        "uptime_seconds": round(node.clock.monotonic() - node.started, 3),
+        "state": state_of(node),
+        "needs": needs,
+        "members": [_member(node, member.name) for member in node.members.table],
+        "peers": [_peer(node, name) for name in node.dialers],
+        "watermark": _watermark(node),
+        "disputed_shards": sorted(node.settler.disputes),
+        "log": {
+            "bytes": node.log.end,
+            "segments": node.log.segments,
+            "backlog_bytes": node.log.backlog_bytes,
+        },
+    }
+
+
+def state_of(node: Node) -> str:
+    """One word for how the node is."""
+    if node.failure is not None:
+        return "failed"
+    if node.replication.stranger is not None:
+        return "stranger"
+    if clock_ahead_ms(node) > 0:
+        return "clock_ahead"
+    if node.is_full:
+        return "disk_full"
+    return "ready" if node.members.complete else "forming"
+
+
+def clock_ahead_ms(node: Node) -> int:
+    """How far this node's stamps are beyond what the others accept; 0 or less if they are fine."""
+    wall = node.clock.wall_ms()
+    return node.clocks.ahead_ms(max(node.store.hlc.last, stamp_of(wall)), wall)
+
+
+def needs_of(node: Node) -> list[str]:
+    """What an operator should do, in sentences; nothing if all is well."""
+    needs = []
+    if node.failure is not None:
+        needs.append(str(node.failure))
+    if node.replication.stranger is not None:
+        needs.append(node.replication.stranger)
+    if clock_ahead_ms(node) > 0:
+        needs.append(
+            f"correct this node's clock: it is {clock_ahead_ms(node) + node.clocks.max_offset_ms} "
+            "ms ahead of the members'; until then it refuses appends"
+        )
+    for name in _held_back(node):
+        needs.append(
+            f"correct the clock of {name}: its commits are stamped ahead of time and are held "
+            "back here until then"
+        )
+    if node.is_full:
+        needs.append("free some space on the data directory's disk: appends are refused")
+    unknown = [m.name for m in node.members.table if node.members.origin(m.name) is None]
+    if unknown:
+        needs.append(
+            f"start {', '.join(unknown)}: nothing can settle before every member was seen once"
+        )
+    needs += list(node.settler.disputes.values())
+    for name, dialer in node.dialers.items():
+        if dialer.state == "refused":
+            needs.append(f"link to {name}: {dialer.error}")
+    return needs
+
+
+def _held_back(node: Node) -> dict[str, int]:
+    """Members whose commits are held back, and of how many logs."""
+    found: dict[str, int] = {}
+    for _, origin in node.replication.held_back:
+        name = node.members.name(origin)
+        if name is not None:
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _member(node: Node, name: str) -> dict[str, Any]:
+    member = node.members.member(name)
+    origin = node.members.origin(name)
+    return {
+        "name": name,
+        "site": member.site,
+        "priority": member.priority,
+        "url": member.url,
+        "origin": None if origin is None else f"{origin:016x}",
+        "self": name == node.me.name,
+    }
+
+
+def _peer(node: Node, name: str) -> dict[str, Any]:
+    dialer = node.dialers[name]
+    origin = node.members.origin(name)
+    standing = None if origin is None else node.settler.standings.of(origin)
+    lag = 0
+    seconds = None
+    if standing is not None:
+        lag = sum(
+            theirs - own
+            for _, (own, theirs) in standing.frontier.behind(node.store.frontier).items()
+        )
+        if standing.promise:
+            behind = node.clock.wall_ms() - milliseconds(standing.promise)
+            seconds = round(max(0, behind) / 1000, 3)
+    return {
+        "name": name,
+        "site": node.members.member(name).site,
+        "link": dialer.state,
+        "since_seconds": round(node.clock.monotonic() - dialer.since, 3),
+        "error": dialer.error,
+        "lag_commits": lag,
+        "lag_seconds": seconds,
+        "clock_offset_ms": None if origin is None else node.clocks.offset(origin),
+        "held_back": _held_back(node).get(name, 0),
+        "bytes_sent": dialer.bytes_sent,
+    }
+
+
+def _watermark(node: Node) -> dict[str, Any]:
+    final = node.settler.final_until()
+    wall = node.clock.wall_ms()
+    age = max(0, wall - milliseconds(final)) / 1000
+    late = stamp_of(int(wall - 1000 * _LATE_BEATS * node.config.tuning.heartbeat_seconds))
+    marks = [node.history.mark(shard) for shard in range(node.config.shards)]
+    return {
+        "time": time_text(milliseconds(final)) if final else None,
+        "age_seconds": round(age, 3) if final else None,
+        "held_back_by": _holders(node, late) if final < late else [],
+        "tentative_commits": node.history.tentative_commits,
+        "settled_commits": sum(mark.commits for mark in marks),
+        "settled_events": sum(mark.events for mark in marks),
+    }
+
+
+def _holders(node: Node, stamp: int) -> list[dict[str, Any]]:
+    settlement = node.settler.settlement
+    if settlement is None:
+        unseen = [m.name for m in node.members.table if node.members.origin(m.name) is None]
+        return [
+            {"name": name, "since_seconds": None, "why": "it was never seen"} for name in unseen
+        ]
+    wall = node.clock.wall_ms()
+    holders = []
+    for holder in settlement.holders(range(node.config.shards), stamp):
+        since = wall - milliseconds(settlement.promised(holder.origin))
+        never = settlement.promised(holder.origin) == 0
+        holders.append(
+            {
+                "name": node.members.name(holder.origin),
+                "since_seconds": None if never else round(max(0, since) / 1000, 3),
+                "why": holder.why,
+            }
+        )
+    return holders
+
+
+def digest(node: Node) -> dict[str, Any]:
+    """Hashes over the settled history, for comparing two nodes."""
+    shards = []
+    whole = hashlib.sha256()
+    commits = events = 0
+    for shard in range(node.config.shards):
+        mark = node.history.mark(shard)
+        commits += mark.commits
+        events += mark.events
+        whole.update(b"%d:%d:" % (shard, mark.commits) + mark.running)
+        if mark.commits:
+            shards.append({"shard": shard, "commits": mark.commits, "hash": mark.running.hex()})
+    frontier: dict[str, dict[str, int]] = {}
+    for (shard, origin), seq in sorted(node.store.frontier.items()):
+        frontier.setdefault(f"{origin:016x}", {})[str(shard)] = seq
+    return {
+        "node": node.me.name,
+        "site": node.me.site,
+        "settled": {"commits": commits, "events": events, "hash": whole.hexdigest()},
+        "tentative_commits": node.history.tentative_commits,
+        "shards": shards,
+        "frontier": frontier,
+    }
