@@ -142,23 +142,29 @@ def _lines(content: bytes, type_: str | None) -> bytes:
 
 
 def _show(status: int, answer: Appended, as_json: bool, wanted: str) -> None:
-    from .show import console, count, print_json, safe
+    from .show import console, print_json, safe
 
     if as_json:
         print_json(msgspec.to_builtins(answer) | {"acknowledged": status == 201})
         return
-    many = answer.last_revision - answer.first_revision + 1
-    places = f"revision {answer.first_revision}"
-    if many > 1:
-        places += f" to {answer.last_revision}"
     again = ", was already there" if answer.duplicate else ""
-    print(f"{safe(answer.stream)}: {count(many, 'event')} at {places}, {answer.outcome}{again}")
+    print(f"{safe(answer.stream)}: {_places(answer)}, {answer.outcome}{again}")
     print(f"commit {answer.commit}, safe at: {answer.acked}")
     if status != 201:
         console(errors=True).print(
             f"Kept and spreading, but `{wanted}` was not reached in time; do not send it anew "
             "without the same --key."
         )
+
+
+def _places(answer: Appended) -> str:
+    from .show import count
+
+    first, last = answer.first_revision, answer.last_revision
+    if first is None or last is None:
+        return "not shown"
+    upto = f" to {last}" if last > first else ""
+    return f"{count(last - first + 1, 'event')} at revision {first}{upto}"
 
 
 def _show_conflict(refused: NodeRefused, as_json: bool) -> None:

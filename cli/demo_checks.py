@@ -207,7 +207,7 @@ def each_event_once(evidence: Evidence) -> list[str]:
         lost = [expected[one] for one in expected if one not in times]
         doubled = [expected[one] for one in expected if times[one] > 1]
         strange = [one for one in times if one not in expected and one not in contested]
-        for what, found in (("lost", lost), ("shown twice", doubled), ("never sent", strange)):
+        for what, found in (("missing", lost), ("shown twice", doubled), ("never sent", strange)):
             if found:
                 problems.append(f"{node.name}: {len(found):,} events {what} ({_names(found)})")
     return problems

@@ -13,8 +13,8 @@ class Appended(msgspec.Struct):
     commit: str
     stream: str
     position: str
-    first_revision: int
-    last_revision: int
+    first_revision: int | None
+    last_revision: int | None
     settled: bool = False
     acked: str = "local"
     duplicate: bool = False
@@ -34,12 +34,12 @@ class Event(msgspec.Struct):
     origin: str = ""
     site: str = ""
     recorded: str = ""
-    time: str | None = None
+    time: str | None | msgspec.UnsetType = msgspec.UNSET
     data: msgspec.Raw = msgspec.Raw(b"null")
-    data_base64: str | None = None
-    content_type: str | None = None
-    metadata: dict[str, str] | None = None
-    tags: list[str] | None = None
+    data_base64: str | None | msgspec.UnsetType = msgspec.UNSET
+    content_type: str | None | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, str] | None | msgspec.UnsetType = msgspec.UNSET
+    tags: list[str] | None | msgspec.UnsetType = msgspec.UNSET
 
     def plain_data(self) -> Any:
         """The data as Python values."""

@@ -57,6 +57,8 @@ async def _collect(
             more = await _page(node, stream, query, whole.next, left)
             whole.events += more.events
             whole.next, whole.end = more.next, more.end
+    for event in whole.events:
+        event.stream = whole.stream
     return whole
 
 

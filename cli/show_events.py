@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import msgspec
 from rich.table import Table
 
@@ -40,9 +42,10 @@ def event_line(event: Event, *, streams: bool) -> str:
 
 def data_text(event: Event) -> str:
     """The data, short."""
-    if event.data_base64 is not None:
-        kind = event.content_type or "bytes"
-        text = f"<{kind}, {len(event.data_base64) * 3 // 4} bytes>"
+    packed = event.data_base64
+    if isinstance(packed, str):
+        kind = event.content_type if isinstance(event.content_type, str) else "bytes"
+        text = f"<{kind}, {len(b64decode(packed))} bytes>"
     else:
         text = bytes(event.data).decode("utf-8", "replace")
     return text if len(text) <= DATA_CHARACTERS else text[: DATA_CHARACTERS - 1] + "…"

@@ -142,7 +142,7 @@ def _facts(said: Status) -> Group:
 def _links(said: Status) -> Table:
     from .show import cell, duration, number, table
 
-    right = ["for", "lag", "behind", "clock", "held back"]
+    right = ["for", "lag", "lag time", "clock", "held back"]
     made = table("peer", "site", "link", *right, "error", right=right)
     for peer in said.peers:
         clock = "-" if peer.clock_offset_ms is None else f"{peer.clock_offset_ms:+.0f} ms"

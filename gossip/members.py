@@ -100,9 +100,7 @@ class Members:
     @property
     def origins(self) -> list[int]:
         """The known origins in the order of the table."""
-        return [
-            self._origins[member.name] for member in self.table if member.name in self._origins
-        ]
+        return [self._origins[member.name] for member in self.table if member.name in self._origins]
 
     @property
     def bindings(self) -> list[tuple[str, int]]:
@@ -167,7 +165,9 @@ class Members:
         mine = {(m.name, m.site, m.priority) for m in self.table}
         theirs = {(name, site, priority) for name, site, priority, _ in hello.members}
         if hello.name not in self._by_name or mine != theirs:
-            odd = ", ".join(sorted({row[0] for row in mine ^ theirs} | ({hello.name} - {*self._by_name})))
+            odd = ", ".join(
+                sorted({row[0] for row in mine ^ theirs} | ({hello.name} - {*self._by_name}))
+            )
             return Objection(
                 Cause.MEMBERS,
                 f"{hello.name} and {self.me} have different members, sites or priorities in their "
@@ -193,9 +193,10 @@ class Members:
             known = self._origins.get(name)
             if known is None or not origin or origin == known:
                 continue
-            cause = Cause.KNOWN_AS if name == self.me else Cause.ORIGIN
+            cause = Cause.KNOWN_AS if name == self.me else Cause.MEMBERS
             return Objection(
                 cause,
-                f"{hello.name} knows {name} as {origin:016x}, {self.me} knows it as {known:016x}",
+                f"{hello.name} knows {name} as {origin:016x}, {self.me} knows it as {known:016x}: "
+                f"the data directory of {name} was wiped or replaced",
             )
         return None

@@ -44,7 +44,7 @@ class Outbox:
             self._dropped[shard] = seq
 
     def start_for(self, frontier: Frontier) -> int | None:
-        """The number from which a peer with this frontier can be pushed to; None if it must pull."""
+        """The number from which to push to a peer with this frontier; None if it must pull."""
         origin = self._origin
         if any(frontier[shard, origin] < seq for shard, seq in self._dropped.items()):
             return None

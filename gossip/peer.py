@@ -358,8 +358,10 @@ class Dialer:
         if self._pulled is None:
             raise BadFrame("commits that nobody asked for")
         behind = self._host.behind(self._origin)
-        if all(behind.get((shard, origin), (-1, 0))[0] == after
-               for shard, origin, after in self._pulled):
+        if all(
+            behind.get((shard, origin), (-1, 0))[0] == after
+            for shard, origin, after in self._pulled
+        ):
             self._pull_again = self._host.monotonic() + RETRY_SECONDS
         self._release_pull()
 

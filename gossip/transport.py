@@ -5,7 +5,6 @@ A link delivers what was sent, whole and in order, until it is lost; it never sk
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 import aiohttp
@@ -92,7 +91,7 @@ class WebSocketNetwork:
                 autoping=True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             )
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise LinkLost(f"can't reach {url}: {error}") from None
         return WebSocketLink(socket)
 

@@ -33,20 +33,10 @@ def event(cloud: Any) -> dict[str, Any]:
     for name in ("id", "source", "type"):
         if not isinstance(cloud.get(name), str) or not cloud[name]:
             raise BadRequest(f"a CloudEvent needs {name!r}, a text that is not empty")
-    metadata: dict[str, str] = {}
-    for name, value in cloud.items():
-        if name in _OWN_PLACE:
-            continue
-        if isinstance(value, str):
-            metadata[_TEXT + name] = value
-        elif isinstance(value, bool | int):
-            metadata[_OTHER + name] = msgspec.json.encode(value).decode()
-        elif value is not None:
-            raise BadRequest(f"attribute {name!r} of a CloudEvent is text, number or truth value")
     ours: dict[str, Any] = {
         "type": cloud["type"],
         "id": _event_id(cloud["source"], cloud["id"]),
-        "metadata": metadata,
+        "metadata": _metadata(cloud),
     }
     for name, place in (
         ("time", "time"),
@@ -59,6 +49,20 @@ def event(cloud: Any) -> dict[str, Any]:
     if "data" in ours and "data_base64" in ours:
         raise BadRequest("a CloudEvent has data or data_base64, not both")
     return ours
+
+
+def _metadata(cloud: dict[str, Any]) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    for name, value in cloud.items():
+        if name in _OWN_PLACE or value is None:
+            continue
+        if isinstance(value, str):
+            metadata[_TEXT + name] = value
+        elif isinstance(value, bool | int):
+            metadata[_OTHER + name] = msgspec.json.encode(value).decode()
+        else:
+            raise BadRequest(f"attribute {name!r} of a CloudEvent is text, number or truth value")
+    return metadata
 
 
 def binary_event(headers: dict[str, str], media_type: str, body: bytes) -> dict[str, Any]:
@@ -106,10 +110,10 @@ def cloud_event(ours: dict[str, Any], stream: str) -> dict[str, Any]:
 
 
 def _event_id(source: str, name: str) -> str:
-    digest = bytearray(hashlib.sha256(b"%d:%s%s" % (len(source), source.encode(), name.encode())).digest()[:16])
+    digest = bytearray(
+        hashlib.sha256(b"%d:%s%s" % (len(source), source.encode(), name.encode())).digest()[:16]
+    )
     digest[6] = digest[6] & 0x0F | 0x80  # UUID version 8: made by a rule of ours (RFC 9562)
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-

@@ -111,7 +111,7 @@ class StreamFold:
 
     def refold_from(self, held: Held) -> None:
         """Forget the folding of a commit and of all after it."""
-        del self._folded[bisect_left(self.pending, held) :]
+        del self._folded[self.place_of(held) :]
 
     def folded(self, seen: Callable[[Held], bool]) -> list[tuple[int, int]]:
         """(outcome, last revision after it) of every tentative commit, in order."""
@@ -123,6 +123,19 @@ class StreamFold:
                 revision += held.count
             folded.append((outcome, revision))
         return folded
+
+    def verdict(self, at: int, seen: Callable[[Held], bool]) -> tuple[int, int]:
+        """(outcome, first revision) of the tentative commit at a place, as it would be now."""
+        folded = self.folded(seen)
+        return folded[at][0], (folded[at - 1][1] if at else self.settled_revision) + 1
+
+    def place_of(self, held: Held) -> int:
+        """Where in the tentative part a commit is."""
+        return bisect_left(self.pending, held)
+
+    def place_of_revision(self, revision: int, seen: Callable[[Held], bool]) -> int:
+        """Where in the tentative part the commit is that shows a revision, or would be."""
+        return bisect_left(self.folded(seen), revision, key=lambda verdict: verdict[1])
 
     def last_revision(self, seen: Callable[[Held], bool]) -> int:
         """The stream's last revision, tentative part included; -1 if it is empty."""

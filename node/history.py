@@ -52,9 +52,7 @@ class History:
     def insert(self, held: Held) -> None:
         """Add a commit to the tentative part."""
         shard = self._shards[held.shard]
-        held.known_before = (
-            self._index.get(keys.commit_key(held.id, held.shard)) is not None
-        )
+        held.known_before = self._index.get(keys.commit_key(held.id, held.shard)) is not None
         overtaken = shard.insert(held)
         if overtaken is not None:
             self.stream(overtaken.stream).refold_from(overtaken)
@@ -90,9 +88,7 @@ class History:
         self._store(shard_number, watermark, settled)
         return settled
 
-    def _verdicts(
-        self, shard: ShardFold, commits: list[Held]
-    ) -> dict[OrderKey, tuple[int, int]]:
+    def _verdicts(self, shard: ShardFold, commits: list[Held]) -> dict[OrderKey, tuple[int, int]]:
         by_stream: dict[str, list[Held]] = {}
         for held in commits:
             by_stream.setdefault(held.stream, []).append(held)
@@ -125,9 +121,7 @@ class History:
             if outcome in (REJECTED, KEPT):
                 puts.append((keys.conflict_key(held.key), value))
             commits += 1
-            running = _sha256(
-                b"%s%s%d:%d" % (running, held.hash, outcome, first)
-            ).digest()
+            running = _sha256(b"%s%s%d:%d" % (running, held.hash, outcome, first)).digest()
             roots[commits] = running
         while len(roots) > SETTLED_ROOTS_KEPT:
             roots.popitem(last=False)
@@ -168,17 +162,14 @@ class History:
         """A stream's last revision, tentative part included."""
         return self.stream(name).last_revision(self._shards[shard].seen)
 
-    def tentative(self, name: str, shard: int) -> list[Settled]:
-        """A stream's tentative commits with what they would be if nothing else came."""
-        fold = self.stream(name)
-        result = []
-        before = fold.settled_revision
-        for held, (outcome, revision) in zip(
-            fold.pending, fold.folded(self._shards[shard].seen), strict=True
-        ):
-            result.append(Settled(held, outcome, before + 1))
-            before = revision
-        return result
+    def tentative(
+        self, name: str, shard: int, revision: int = 0, *, reverse: bool = False
+    ) -> Iterator[Settled]:
+        """A stream's tentative commits from the one that holds a revision on, as they are now."""
+        fold, seen = self.stream(name), self._shards[shard].seen
+        at, count = fold.place_of_revision(revision, seen), len(fold.pending)
+        for place in range(min(at, count - 1), -1, -1) if reverse else range(at, count):
+            yield Settled(fold.pending[place], *fold.verdict(place, seen))
 
     def names(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, int]]:
         """Names of streams with something settled, and their last settled revisions."""
@@ -187,9 +178,7 @@ class History:
         pairs = self._index.scan(start, stop)
         if after is not None:
             pairs = (pair for pair in pairs if pair[0] != start)
-        return [
-            (key[1:].decode(), keys.number(value)) for key, value in islice(pairs, limit)
-        ]
+        return [(key[1:].decode(), keys.number(value)) for key, value in islice(pairs, limit)]
 
     def tentative_names(self, prefix: str) -> list[str]:
         """Names of streams with a tentative part."""
@@ -223,24 +212,18 @@ class History:
 
     def tentative_outcome(self, held: Held) -> tuple[int, int]:
         """(outcome, first revision) that a tentative commit would have now."""
-        for one in self.tentative(held.stream, held.shard):
-            if one.held is held:
-                return one.outcome, one.first_revision
-        raise KeyError(held.key)
+        fold = self._streams[held.stream]
+        return fold.verdict(fold.place_of(held), self._shards[held.shard].seen)
 
     def is_tentative(self, held: Held) -> bool:
         """Whether a commit is still tentative."""
         return any(one is held for one in self._shards[held.shard].by_id.get(held.id, ()))
 
-    def settled_places(
-        self, name: str, revision: int, *, reverse: bool = False
-    ) -> Iterator[Place]:
+    def settled_places(self, name: str, revision: int, *, reverse: bool = False) -> Iterator[Place]:
         """A stream's settled commits from the one that holds a revision on."""
         low, high = keys.stream_key(name, 0), keys.stream_key(name, (1 << 64) - 1)
         middle = keys.stream_key(name, revision + 1)
-        before = (
-            keys.place(value) for _, value in self._index.scan(low, middle, reverse=True)
-        )
+        before = (keys.place(value) for _, value in self._index.scan(low, middle, reverse=True))
         if reverse:
             return before
         first = next(before, None)

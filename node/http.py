@@ -86,7 +86,7 @@ class Face:
             return self._problem(error)
         except (ConnectionError, web.HTTPException):
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - no input may end a connection without an answer
             _log.exception("a bug: %s %s", request.method, request.raw_path[:500])
             return self._problem(AnabranchError("this is a bug of the node; its log has more"))
 
@@ -315,5 +315,3 @@ def _receipt_json(receipt: Receipt) -> bytes:
 
 def _json(value: Any) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), content_type="application/json")
-
-

@@ -280,14 +280,16 @@ class Reads:
 
     def _winner(self, commit: Commit, found: int) -> str | None:
         """The commit that took the place which this one had expected."""
-        if commit.expected == EXPECT_EXISTS or (commit.expected < 0 and commit.expected != EXPECT_NONE):
+        if commit.expected == EXPECT_EXISTS or (
+            commit.expected < 0 and commit.expected != EXPECT_NONE
+        ):
             return None
         taken = commit.expected + 1
         if taken > found:
             return None
         history = self._node.history
         place = next(iter(history.settled_places(commit.stream, taken)), None)
-        if place is None or not place.first_revision <= taken < place.first_revision + place.count:
+        if place is None or not place.first_revision <= taken < place.first_revision + place.events:
             return None
         return history.header(place.position, place.length).id.hex()
 
@@ -327,5 +329,3 @@ def _accept(request: web.BaseRequest) -> str:
 
 def _json(value: Any) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), content_type=JSON)
-
-

@@ -22,8 +22,8 @@ from ..storage.errors import (
     BadRequest,
     CallerError,
     TooLarge,
-    UnsupportedMedia,
     Unprocessable,
+    UnsupportedMedia,
 )
 from ..storage.limits import (
     ATTRIBUTES_BYTES_MAX,
@@ -186,9 +186,7 @@ def _with_attributes(events: list[Event], columns: _Columns) -> None:
                 f"event {number + 1} has JSON data, but content_type {content_type!r}; send such "
                 "data as data_base64"
             )
-        columns.attributes.append(
-            _attributes(content_type, event.time, event.metadata, event.tags)
-        )
+        columns.attributes.append(_attributes(content_type, event.time, event.metadata, event.tags))
 
 
 def _one_line(data: bytes) -> bytes:
@@ -257,7 +255,7 @@ def _add_map(one: dict[str, Any], columns: _Columns, number: int) -> None:
         data = _json_of(one["data"]) if "data" in one else b""
     columns.types.append(kind)
     columns.datas.append(data)
-    assert columns.ids is not None and columns.attributes is not None  # noqa: PT018, S101
+    assert columns.ids is not None and columns.attributes is not None  # noqa: PT018
     columns.ids.append(_id(one.get("id")))
     columns.attributes.append(
         _attributes(content_type, one.get("time"), metadata, list(tags) if tags else None)
@@ -353,7 +351,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def _place(message: str) -> str:
-    """msgspec counts from 0 and writes paths; people count events from 1."""
+    """Msgspec counts from 0 and writes paths; people count events from 1."""
     return _EVENT_AT.sub(lambda m: f" (event {int(m.group(1)) + 1}{m.group(2)})", message)
 
 

@@ -30,13 +30,12 @@ from ..storage.errors import (
 )
 from ..storage.index import Index
 from ..storage.keys import Place
-from ..storage.limits import DISK_RESERVE_BYTES, STREAM_NAME_BYTES_MAX
+from ..storage.limits import DISK_RESERVE_BYTES
 from ..storage.log import Log
-from ..storage.stamp import STAMP_MAX
-from ..storage.state import State, state_body
+from ..storage.state import State
 from .clock import Clock, Random
 from .config import ClusterConfig
-from .fold import ACCEPTED, KEPT, REJECTED, SHADOWED, Held, fits
+from .fold import Held, fits
 from .history import History, Settled
 from .receipt import Receipt, place_receipt, tentative_receipt
 from .recovery import Recovered, recover
@@ -86,7 +85,7 @@ class Node:
         self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
         self.started = clock.monotonic()
 
-    # -- life --------------------------------------------------------------------------------------
+    # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Read the directory back, and begin to serve. Raises DiskError, ConfigError."""
@@ -139,9 +138,7 @@ class Node:
         return self.store.state(everything=True)
 
     def _open_store(self, recovered: Recovered) -> Store:
-        store = Store(
-            self.log, self.history, self.members, recovered, self.boot, self._on_group
-        )
+        store = Store(self.log, self.history, self.members, recovered, self.boot, self._on_group)
         for (shard, origin), seq in recovered.frontier.items():
             if origin == store.origin:
                 self.outbox.skip(shard, seq)
@@ -190,7 +187,7 @@ class Node:
                 error if isinstance(error, AnabranchError) else AnabranchError(f"a bug: {error!r}")
             )
 
-    # -- append ------------------------------------------------------------------------------------
+    # -- append ---------------------------------------------------------------------------------
 
     async def append(self, draft: Draft, *, ack: str = "local", timeout: float = 10.0) -> Receipt:
         """Append a draft; return once it is as durable as `ack` asks, or the time is up.
@@ -303,7 +300,7 @@ class Node:
             self._free_bytes = self._disk.free()
         return self._free_bytes
 
-    # -- what the log says ---------------------------------------------------------------------------
+    # -- what the log says ----------------------------------------------------------------------
 
     def _on_durable(self, end: int) -> None:
         self.store.durable(end)
@@ -318,7 +315,7 @@ class Node:
             dialer.wake()
         self.settle_soon()
 
-    # -- settling ------------------------------------------------------------------------------------
+    # -- settling -------------------------------------------------------------------------------
 
     def renew_report(self) -> None:
         """Promise as much as is true now."""
@@ -349,13 +346,13 @@ class Node:
             self.renew_report()
             self.settle_soon()
 
-    # -- links ---------------------------------------------------------------------------------------
+    # -- links ----------------------------------------------------------------------------------
 
     async def answer(self, link: Link) -> None:
         """Serve a link that another node has dialled, until it ends."""
         await answer(self.replication, link, self.replication.opened)
 
-    # -- reading -------------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------
 
     async def durable_before_read(self) -> None:
         """Return when all that is in the fold now is on disk: a reader sees nothing that may go."""

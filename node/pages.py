@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from ..storage.commit import Commit, read_payloads, shard_of
 from ..storage.errors import NotFound
+from ..storage.keys import Place
 from ..storage.limits import PAGE_BYTES_MAX, PAGE_EVENTS_MAX
 from .fold import ACCEPTED, KEPT, OrderKey
-from .history import History
+from .history import History, Settled
 from .position import position
 
 _SCANNED_MAX = 10 * PAGE_EVENTS_MAX  # with a filter: looked at before a page ends early
@@ -59,6 +60,31 @@ class _Place:
     settled: bool
 
 
+def _from_index(place: Place) -> _Place:
+    return _Place(
+        place.position,
+        place.length,
+        place.events,
+        place.first_revision,
+        place.outcome,
+        (place.stamp, place.priority, place.origin),
+        settled=True,
+    )
+
+
+def _from_fold(one: Settled) -> _Place:
+    held = one.held
+    return _Place(
+        held.position,
+        held.length,
+        held.count,
+        one.first_revision,
+        one.outcome,
+        held.key,
+        settled=False,
+    )
+
+
 def stream_page(
     history: History,
     name: str,
@@ -79,7 +105,9 @@ def stream_page(
         raise NotFound(f"there is no stream {name!r}")
     last = page.settled_revision if settled_only else page.last_revision
     first = start if start is not None else (last if backward else 0)
-    places = _places(history, name, shard, first, last, backward=backward, settled_only=settled_only)
+    places = _places(
+        history, name, shard, first, last, backward=backward, settled_only=settled_only
+    )
     reader = _Reader(history, limit, types)
     after = first
     for place in places:
@@ -112,40 +140,24 @@ def _places(
     settled_only: bool,
 ) -> Iterator[_Place]:
     settled = (
-        _Place(
-            place.position,
-            place.length,
-            place.count,
-            place.first_revision,
-            place.outcome,
-            (place.stamp, place.priority, place.origin),
-            settled=True,
-        )
+        _from_index(place)
         for place in history.settled_places(name, min(first, last), reverse=backward)
-        if backward or place.first_revision + place.count > first
+        if backward or place.first_revision + place.events > first
     )
     if settled_only:
         yield from settled
         return
-    tentative = [
-        _Place(
-            one.held.position,
-            one.held.length,
-            one.held.count,
-            one.first_revision,
-            one.outcome,
-            one.held.key,
-            settled=False,
-        )
-        for one in history.tentative(name, shard)
+    tentative = (
+        _from_fold(one)
+        for one in history.tentative(name, shard, first, reverse=backward)
         if one.outcome in (ACCEPTED, KEPT)
-    ]
+    )
     if backward:
-        yield from (one for one in reversed(tentative) if one.first_revision <= first)
+        yield from (one for one in tentative if one.first_revision <= first)
         yield from settled
     else:
         yield from settled
-        yield from (one for one in tentative if one.first_revision + one.count > first)
+        yield from tentative
 
 
 class _Reader:
@@ -229,16 +241,7 @@ def _ordered(
     history: History, key: OrderKey, until: int, *, settled_only: bool
 ) -> Iterable[_Place]:
     for place in history.settled_order(key, until):
-        order = (place.stamp, place.priority, place.origin)
-        yield _Place(
-            place.position,
-            place.length,
-            place.count,
-            place.first_revision,
-            place.outcome,
-            order,
-            settled=True,
-        )
+        yield _from_index(place)
     if settled_only:
         return
     yield from _beyond(history, key, until)
@@ -247,29 +250,6 @@ def _ordered(
 def _beyond(history: History, key: OrderKey, until: int) -> list[_Place]:
     """What lies above the common watermark: settled in some shards, tentative in others."""
     start = max(key, (until + 1, 0, 0))
-    found = [
-        _Place(
-            place.position,
-            place.length,
-            place.count,
-            place.first_revision,
-            place.outcome,
-            (place.stamp, place.priority, place.origin),
-            settled=True,
-        )
-        for place in history.settled_order(start, (1 << 64) - 2)
-    ]
-    for one in history.all_tentative():
-        if one.held.key >= start:
-            found.append(
-                _Place(
-                    one.held.position,
-                    one.held.length,
-                    one.held.count,
-                    one.first_revision,
-                    one.outcome,
-                    one.held.key,
-                    settled=False,
-                )
-            )
+    found = [_from_index(place) for place in history.settled_order(start, (1 << 64) - 2)]
+    found += [_from_fold(one) for one in history.all_tentative() if one.held.key >= start]
     return sorted(found, key=lambda place: place.key)

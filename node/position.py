@@ -11,12 +11,12 @@ _LETTERS = 44
 
 def commit_position(key: OrderKey) -> str:
     """The part of a position that all events of a commit share."""
-    return "%016x%04x%016x" % key
+    return f"{key[0]:016x}{key[1]:04x}{key[2]:016x}"
 
 
 def position(key: OrderKey, place: int) -> str:
     """The position of an event."""
-    return "%016x%04x%016x%08x" % (*key, place)
+    return f"{commit_position(key)}{place:08x}"
 
 
 def read_position(text: str) -> tuple[OrderKey, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -80,7 +81,7 @@ async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool)
     except OSError as error:
         await node.stop()
         raise ConfigError(
-            f"can't listen at {node.me.url}: {error.strerror}; is another node running there?"
+            f"can't listen at {node.me.url}: {os.strerror(error.errno or 0)}; is another node there?"
         ) from None
     _log.info("%s serves %s", name, node.me.url)
     await ended.wait()

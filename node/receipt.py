@@ -63,7 +63,7 @@ def place_receipt(place: Place, commit: Commit, *, duplicate: bool) -> Receipt:
         commit.stream,
         (place.stamp, place.priority, place.origin),
         place.first_revision if shown else None,
-        place.first_revision + place.count - 1 if shown else None,
+        place.first_revision + place.events - 1 if shown else None,
         settled=True,
         acked="settled",
         duplicate=duplicate,

@@ -68,9 +68,7 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
     return recovered
 
 
-def _take_state(
-    found: Found, history: History, recovered: Recovered, members: Members
-) -> None:
+def _take_state(found: Found, history: History, recovered: Recovered, members: Members) -> None:
     state = read_state(found.body)
     _check(state, members)
     for name, _, _, origin in state.members:
@@ -85,9 +83,7 @@ def _take_state(
             pass
 
 
-def _take_commit(
-    found: Found, history: History, recovered: Recovered, members: Members
-) -> None:
+def _take_commit(found: Found, history: History, recovered: Recovered, members: Members) -> None:
     try:
         commit = read_header(found.body)
     except BadFrame as error:

@@ -171,7 +171,9 @@ def maps(page: Page, site_of: SiteOf, *, with_stream: bool) -> Iterator[dict[str
     for one in page.slices:
         commit = one.commit
         front = commit_position(one.key)
-        same = msgspec.json.decode(b"{" + _same_of_commit(one, site_of, with_stream=with_stream) + b"}")
+        same = msgspec.json.decode(
+            b"{" + _same_of_commit(one, site_of, with_stream=with_stream) + b"}"
+        )
         for place in one.places:
             event: dict[str, Any] = {
                 "revision": one.first_revision + place,

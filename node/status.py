@@ -73,11 +73,11 @@ def needs_of(node: Node) -> list[str]:
             f"correct this node's clock: it is {clock_ahead_ms(node) + node.clocks.max_offset_ms} "
             "ms ahead of the members'; until then it refuses appends"
         )
-    for name in _held_back(node):
-        needs.append(
-            f"correct the clock of {name}: its commits are stamped ahead of time and are held "
-            "back here until then"
-        )
+    needs += [
+        f"correct the clock of {name}: its commits are stamped ahead of time and are held back "
+        "here until then"
+        for name in _held_back(node)
+    ]
     if node.is_full:
         needs.append("free some space on the data directory's disk: appends are refused")
     unknown = [m.name for m in node.members.table if node.members.origin(m.name) is None]

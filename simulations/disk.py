@@ -42,9 +42,7 @@ class SimDisk:
     def list(self, folder: str) -> list[str]:
         """The names in a folder."""
         prefix = folder + "/"
-        return sorted(
-            name.removeprefix(prefix) for name in self._files if name.startswith(prefix)
-        )
+        return sorted(name.removeprefix(prefix) for name in self._files if name.startswith(prefix))
 
     def size(self, name: str) -> int:
         """The length of a file."""
@@ -93,9 +91,8 @@ class SimDisk:
         self.crashed += 1
         for name, file in list(self._files.items()):
             if not file.named and self._generator.random() < 0.5:
-                if file.synced == 0 or self._generator.random() < 0.5:
-                    del self._files[name]
-                    continue
+                del self._files[name]
+                continue
             self._tear(file)
             file.synced, file.named = len(file.data), True
 

@@ -27,7 +27,7 @@ class SimLink:
         self.here = here
         self.there = there
         self.peer: SimLink | None = None
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._last_arrival = 0.0
         self._lost_a_frame = False
         self.closed = False
@@ -54,13 +54,13 @@ class SimLink:
         if self._lost_a_frame or not self._network.passes(self.here, self.there):
             self._lost_a_frame = True
         elif self.peer is not None and not self.peer.closed:
-            self.peer._inbox.put_nowait(frame)
+            self.peer.inbox.put_nowait(frame)
 
     async def receive(self) -> bytes:
         """The next frame."""
         if self.closed:
             raise LinkLost("the link is closed")
-        frame = await self._inbox.get()
+        frame = await self.inbox.get()
         if frame is None:
             self.closed = True
             raise LinkLost("the other side closed the link")
@@ -70,12 +70,12 @@ class SimLink:
         """End the link; the other side hears of it if the network lets it."""
         if not self.closed:
             self.closed = True
-            self._inbox.put_nowait(None)
+            self.inbox.put_nowait(None)
             self._deliver(None)
 
     def reset(self) -> None:
         """Break the link for this side at once."""
-        self._inbox.put_nowait(None)
+        self.inbox.put_nowait(None)
         self._lost_a_frame = True
 
 

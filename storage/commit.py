@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
+import msgspec
 
 from .errors import BadFrame
 from .limits import (
+    COMMIT_BYTES_MAX,
     COMMIT_EVENTS_MAX,
     EVENT_BYTES_MAX,
     RECORD_BYTES_MAX,
@@ -42,10 +44,21 @@ KEEP: Final = 1
 
 _HASH_BYTES: Final = 32
 _ID_BYTES: Final = 16
+_FORMAT_BYTE: Final = bytes([FORMAT])
 _HEADER_MARK: Final = b"\x97"  # an array of seven
 _ENTRIES_MARK: Final = b"\x91"  # an array of one entry: room for several streams of one shard
 _sha256 = hashlib.sha256
 _pack = msgpack.Packer(use_bin_type=True).pack
+
+# The shapes of header and commit. What does not fit is refused before it takes any memory.
+_Types = Annotated[tuple[str, ...], msgspec.Meta(max_length=COMMIT_EVENTS_MAX)]
+_Cuts = Annotated[tuple[int, ...], msgspec.Meta(max_length=COMMIT_EVENTS_MAX)]
+_Payloads = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=COMMIT_EVENTS_MAX)]
+_Entry = tuple[str, int, int, _Types, bytes, bytes, _Cuts | None]
+_decode_header = msgspec.msgpack.Decoder(
+    tuple[int, int, int, int, int, bytes, tuple[_Entry]]
+).decode
+_decode_parts = msgspec.msgpack.Decoder(tuple[bytes, _Payloads]).decode
 
 
 def pack(value: object) -> bytes:
@@ -121,6 +134,10 @@ class Draft:
         self.size = sum(map(len, payloads))
         if types.count(types[0]) == len(types):
             types = types[:1]
+        if not any(ids):
+            ids = b""
+        if cuts == [len(payload) for payload in payloads]:
+            cuts = None
         hashes = b"".join([_sha256(payload).digest() for payload in payloads])
         self.entry = pack((stream, expected, policy, types, ids, hashes, cuts))
 
@@ -192,30 +209,35 @@ def read_header(data: bytes) -> Commit:
     For bytes whose checksum held, from this node's own log. Raises BadFrame.
     """
     header = _header_bytes(data)
+    if header[1:2] != _FORMAT_BYTE:
+        raise BadFrame(f"a commit of format {header[1:2].hex()}; this version reads {FORMAT:02x}")
     commit = Commit()
     commit.header = header
     commit.payloads = None
     try:
-        version, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id, entries = unpack(
-            header
+        _, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id, (entry,) = (
+            _decode_header(header)
         )
-        ((stream, expected, policy, types, ids, hashes, cuts),) = entries
-    except (ValueError, TypeError):
-        raise BadFrame("a commit header has the wrong number of parts") from None
-    if version != FORMAT:
-        raise BadFrame(f"a commit of format {version}; this version reads format {FORMAT}")
-    commit.stream, commit.expected, commit.policy = stream, expected, policy
-    commit.types, commit.ids, commit.hashes, commit.cuts = types, ids, hashes, cuts
-    commit.count = len(hashes) // _HASH_BYTES if isinstance(hashes, bytes) else 0
-    commit.entry = header[-_entry_bytes(header, commit) :]
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"a commit header is not what it should be: {error}") from None
+    (
+        commit.stream,
+        commit.expected,
+        commit.policy,
+        commit.types,
+        commit.ids,
+        commit.hashes,
+        commit.cuts,
+    ) = entry
+    commit.count = len(commit.hashes) // _HASH_BYTES
+    commit.entry = header[len(_front(commit)) :]
     return commit
 
 
 def read_payloads(data: bytes) -> tuple[Commit, tuple[bytes, ...]]:
     """The commit in `data` and its payloads; for bytes from this node's own log."""
     commit = read_header(data)
-    _, payloads = unpack(data)
-    commit.payloads = payloads
+    payloads = commit.payloads = _payloads_in(data)
     return commit, payloads
 
 
@@ -226,38 +248,35 @@ def receive(data: bytes, shards: int) -> Commit:
     """
     if len(data) > RECORD_BYTES_MAX:
         raise BadFrame(f"a commit of {len(data)} bytes; the limit is {RECORD_BYTES_MAX}")
-    parts = unpack(data)
-    if not (isinstance(parts, tuple) and len(parts) == 2 and isinstance(parts[0], bytes)):
-        raise BadFrame("a commit is an array of header and payloads")
     commit = read_header(data)
-    _check_types(commit)
-    payloads = parts[1]
-    if not (isinstance(payloads, tuple) and all(type(item) is bytes for item in payloads)):
-        raise BadFrame("payloads are an array of bytes")
+    payloads = _payloads_in(data)
+    _check_ranges(commit)
     _check_columns(commit, payloads)
     if commit.shard != shard_of(commit.stream, shards):
         raise BadFrame(f"stream {commit.stream!r} is not of shard {commit.shard}")
     if b"".join([_sha256(payload).digest() for payload in payloads]) != commit.hashes:
         raise BadFrame("a payload does not have the hash that its header names")
     commit.payloads = payloads
-    if pack((commit.header, payloads)) != data or _repacked(commit) != commit.header:
+    if pack((commit.header, payloads)) != data or _front(commit) + _entry(commit) != commit.header:
         raise BadFrame("a commit is not in its canonical form")
     return commit
 
 
-def _check_types(commit: Commit) -> None:
-    numbers = (commit.shard, commit.origin, commit.seq, commit.hlc, commit.expected, commit.policy)
-    if not all(type(number) is int for number in numbers):
-        raise BadFrame("shard, origin, sequence, stamp, expectation and policy are whole numbers")
+def _payloads_in(data: bytes) -> tuple[bytes, ...]:
+    try:
+        return _decode_parts(data)[1]
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"a commit is an array of header and payloads: {error}") from None
+
+
+def _check_ranges(commit: Commit) -> None:
     if not (0 < commit.origin < 1 << 64 and 0 < commit.seq < 1 << 63 and 0 < commit.hlc < 1 << 64):
         raise BadFrame("origin, sequence or stamp is out of range")
     if not (EXPECT_EXISTS <= commit.expected < 1 << 62 and commit.policy in (REJECT, KEEP)):
         raise BadFrame("expectation or policy is out of range")
-    if not (type(commit.id) is bytes and len(commit.id) == _ID_BYTES):
+    if len(commit.id) != _ID_BYTES:
         raise BadFrame("a commit id has 16 bytes")
-    if not (
-        type(commit.stream) is str and 0 < len(commit.stream.encode()) <= STREAM_NAME_BYTES_MAX
-    ):
+    if not 0 < len(commit.stream.encode()) <= STREAM_NAME_BYTES_MAX:
         raise BadFrame(f"a stream has a name of 1 to {STREAM_NAME_BYTES_MAX} bytes")
 
 
@@ -266,30 +285,30 @@ def _check_columns(commit: Commit, payloads: tuple[bytes, ...]) -> None:
     if not 0 < count <= COMMIT_EVENTS_MAX:
         raise BadFrame(f"a commit has 1 to {COMMIT_EVENTS_MAX} events, this has {count}")
     types = commit.types
-    if not (isinstance(types, tuple) and len(types) in (1, count)):
-        raise BadFrame("types are one for each event, or one for all")
-    for name in types:
-        if not (type(name) is str and 0 < len(name) <= TYPE_BYTES_MAX):
-            raise BadFrame(f"an event type is a text of 1 to {TYPE_BYTES_MAX} bytes")
-    if not (type(commit.ids) is bytes and len(commit.ids) in (0, _ID_BYTES * count)):
-        raise BadFrame("event ids are none, or 16 bytes for each event")
-    if not (type(commit.hashes) is bytes and len(commit.hashes) == _HASH_BYTES * count):
+    if len(types) not in (1, count) or (count > 1 and types.count(types[0]) == count):
+        raise BadFrame("types are one for all events, or one for each where they differ")
+    if not all(0 < len(name.encode()) <= TYPE_BYTES_MAX for name in types):
+        raise BadFrame(f"an event type is a text of 1 to {TYPE_BYTES_MAX} bytes")
+    if commit.ids and (len(commit.ids) != _ID_BYTES * count or not any(commit.ids)):
+        raise BadFrame("event ids are none, or 16 bytes for each event and not all zero")
+    if len(commit.hashes) != _HASH_BYTES * count:
         raise BadFrame("payload hashes are 32 bytes for each event")
-    if any(len(payload) > EVENT_BYTES_MAX for payload in payloads):
-        raise BadFrame(f"an event is over {EVENT_BYTES_MAX} bytes")
+    sizes = tuple(map(len, payloads))
+    if max(sizes) > EVENT_BYTES_MAX or sum(sizes) > COMMIT_BYTES_MAX:
+        raise BadFrame(f"an event is over {EVENT_BYTES_MAX} bytes, or all over {COMMIT_BYTES_MAX}")
     cuts = commit.cuts
     if cuts is None:
         return
-    if not (isinstance(cuts, tuple) and len(cuts) == count):
-        raise BadFrame("cuts are none, or one for each event")
-    for cut, payload in zip(cuts, payloads, strict=True):
-        if not (type(cut) is int and 0 <= cut <= len(payload)):
-            raise BadFrame("a cut is within its payload")
+    if len(cuts) != count or cuts == sizes:
+        raise BadFrame("cuts are none, or one for each event where one has attributes")
+    if not all(0 <= cut <= size for cut, size in zip(cuts, sizes, strict=True)):
+        raise BadFrame("a cut is within its payload")
 
 
-def _repacked(commit: Commit) -> bytes:
+def _front(commit: Commit) -> bytes:
+    """The bytes of a header before its entry."""
     front = _pack((FORMAT, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id))
-    return b"".join((_HEADER_MARK, front[1:], _ENTRIES_MARK, _entry(commit)))
+    return b"".join((_HEADER_MARK, front[1:], _ENTRIES_MARK))
 
 
 def _entry(commit: Commit) -> bytes:
@@ -304,11 +323,6 @@ def _entry(commit: Commit) -> bytes:
             commit.cuts,
         )
     )
-
-
-def _entry_bytes(header: bytes, commit: Commit) -> int:
-    front = _pack((FORMAT, commit.shard, commit.origin, commit.seq, commit.hlc, commit.id))
-    return len(header) - len(front) - len(_ENTRIES_MARK)
 
 
 _BIN_SIZES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}

@@ -71,6 +71,7 @@ class FileDisk:
         self._syncing = ""
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _sync_directory(directory.parent)
             lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DiskError(
@@ -95,7 +96,12 @@ class FileDisk:
     def list(self, folder: str) -> list[str]:
         """The names in a folder, sorted."""
         path = self._directory / folder
-        return sorted(os.listdir(path)) if path.is_dir() else []
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise DiskError(f"can't list {path}: {error.strerror}") from error
 
     def size(self, name: str) -> int:
         """The length of a file in bytes."""
@@ -118,7 +124,7 @@ class FileDisk:
 
     def append(self, name: str, data: bytes) -> None:
         """Write at the end, all or nothing."""
-        file = self._open(name)
+        file = self._open(name, create=True)
         end = os.fstat(file).st_size
         view = memoryview(data)
         offset = end
@@ -129,11 +135,7 @@ class FileDisk:
                 offset += written
         except OSError as error:
             os.ftruncate(file, end)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(
-                    f"no room for {len(data)} bytes in {self._directory}; free some space"
-                ) from error
-            raise DiskError(f"can't write {self._directory / name}: {error.strerror}") from error
+            raise self._write_failed(name, error) from error
 
     async def sync(self, name: str) -> None:
         """Return when all that was appended is durable; a thread waits for the disk."""
@@ -147,16 +149,12 @@ class FileDisk:
             self._syncing = ""
 
     def sync_names(self, folder: str) -> None:
-        """Return when all names of a folder are durable."""
-        file = -1
+        """Return when all names of a folder, and its own, are durable."""
         try:
-            file = os.open(self._directory / folder, os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(file)
+            _sync_directory(self._directory / folder)
+            _sync_directory(self._directory)
         except OSError as error:
             raise self._sync_failed(folder, error) from error
-        finally:
-            if file >= 0:
-                os.close(file)
 
     def truncate(self, name: str, length: int) -> None:
         """Cut a file to `length` bytes and make that durable."""
@@ -179,25 +177,39 @@ class FileDisk:
         self._files.clear()
         os.close(self._lock)
 
-    def _open(self, name: str) -> int:
+    def _open(self, name: str, *, create: bool = False) -> int:
         file = self._files.pop(name, None)
         if file is not None:
             self._files[name] = file
             return file
         path = self._directory / name
         try:
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if create:
+                path.parent.mkdir(exist_ok=True, mode=0o700)
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
         except OSError as error:
-            raise DiskError(f"can't open {path}: {error.strerror}") from error
+            raise self._write_failed(name, error) from error
         while len(self._files) >= self._OPEN_FILES_MAX:
             oldest = next(other for other in self._files if other != self._syncing)
             os.close(self._files.pop(oldest))
         self._files[name] = file
         return file
 
+    def _write_failed(self, name: str, error: OSError) -> DiskError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFull(f"no room to write in {self._directory}; free some space")
+        return DiskError(f"can't open or write {self._directory / name}: {error.strerror}")
+
     def _sync_failed(self, name: str, error: OSError) -> SyncFailed:
         return SyncFailed(
             f"the disk did not confirm {self._directory / name}: {error.strerror}. The process "
             "ends, because what was written may be gone; look at the disk, then start it again"
         )
+
+
+def _sync_directory(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

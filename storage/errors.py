@@ -11,7 +11,7 @@
     |   |-- Unprocessable      422  well-formed, but contradicts itself or an earlier request
     |   |-- Overloaded         429  more than the node can buffer: try again
     |   `-- NotBuiltYet        501  part of the interface, not of this version
-    |-- Unavailable            503  this node can't serve it now; the message says why and what to do
+    |-- Unavailable            503  this node can't serve it now; the message says what to do
     |-- PeerError              another node's bytes or behaviour are at fault
     |   |-- BadFrame           bytes that are no message
     |   |-- Refused            the other side does not want this link, or we don't

@@ -35,7 +35,8 @@ class RocksIndex:
     def __init__(self, path: Path) -> None:
         self._db = _open(path)
         self._write_options = WriteOptions()
-        self._write_options.disable_wal = True
+        # An attribute, whatever the type stubs say.
+        setattr(self._write_options, "disable_wal", True)  # noqa: B010
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, or None."""
@@ -47,7 +48,10 @@ class RocksIndex:
     ) -> Iterator[tuple[bytes, bytes]]:
         """All pairs with start <= key < stop."""
         first = stop if reverse else start
-        for key, value in self._db.items(backwards=reverse, from_key=first):
+        pairs: Iterator[tuple[bytes, bytes]] = self._db.items(  # type: ignore[assignment]
+            backwards=reverse, from_key=first
+        )
+        for key, value in pairs:
             if start <= key < stop:
                 yield key, value
             elif key != first:
@@ -88,8 +92,6 @@ def _options() -> Options:
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
     table.set_block_cache(Cache(_BLOCK_CACHE_BYTES))
-    table.set_bloom_filter(10.0, False)
+    table.set_bloom_filter(10, False)
     options.set_block_based_table_factory(table)
     return options
-
-

@@ -1,13 +1,13 @@
 """The keys and values of the index. It is a cache: none of this is normative, all can be rebuilt.
 
-    c id shard                 -> place      a settled commit by its id
-    e order-key                -> place      settled commits of all shards in the one order
-    n name                     -> revision   a stream and its last settled revision
-    q shard origin seq         -> place      a log, for peers that pull it
-    s len name first-revision  -> place      a stream's settled commits that are shown
-    w shard                    -> mark       how far a shard is settled
-    x order-key                -> place      settled commits that did not fit
-    z                          -> position   where in the log a replay has to begin
+c id shard                 -> place      a settled commit by its id
+e order-key                -> place      settled commits of all shards in the one order
+n name                     -> revision   a stream and its last settled revision
+q shard origin seq         -> place      a log, for peers that pull it
+s len name first-revision  -> place      a stream's settled commits that are shown
+w shard                    -> mark       how far a shard is settled
+x order-key                -> place      settled commits that did not fit
+z                          -> position   where in the log a replay has to begin
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     position: int  # in the log
     length: int  # of its record's body
-    count: int  # events
+    events: int
     first_revision: int  # of its own events, or that they would have had
     outcome: int
     stamp: int
@@ -72,7 +72,8 @@ def mark_value(value: Mark) -> bytes:
 
 def number(value: bytes) -> int:
     """Read a revision or a position."""
-    return _REVISION.unpack(value)[0]  # type: ignore[no-any-return]
+    (revision,) = _REVISION.unpack(value)
+    return int(revision)
 
 
 def number_value(value: int) -> bytes:
@@ -97,7 +98,7 @@ def conflict_key(order: tuple[int, int, int]) -> bytes:
 
 def order_of(key: bytes) -> tuple[int, int, int]:
     """The order key in an `order_key` or a `conflict_key`."""
-    return _ORDER.unpack_from(key, 1)  # type: ignore[return-value]
+    return _ORDER.unpack_from(key, 1)
 
 
 def name_key(stream: str) -> bytes:
@@ -112,7 +113,7 @@ def log_key(shard: int, origin: int, seq: int) -> bytes:
 
 def log_of(key: bytes) -> tuple[int, int, int]:
     """(shard, origin, sequence) of a `log_key`."""
-    return _LOG_ENTRY.unpack_from(key, 1)  # type: ignore[return-value]
+    return _LOG_ENTRY.unpack_from(key, 1)
 
 
 def stream_key(stream: str, revision: int) -> bytes:

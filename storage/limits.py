@@ -24,7 +24,7 @@ ACK_TIMEOUT_SECONDS_MAX: Final = 300.0
 # The log.
 SEGMENT_BYTES: Final = 64 * MIB  # one file: small enough to rewrite, large enough to be few
 GROUP_BYTES_MAX: Final = 32 * MIB  # waiting for the disk; beyond it appends answer 429
-RECORD_BYTES_MAX: Final = COMMIT_BYTES_MAX + 2 * MIB  # a commit with its header, or a state record
+RECORD_BYTES_MAX: Final = COMMIT_BYTES_MAX + 4 * MIB  # a commit and the longest header, or a state
 SCAN_WINDOW_BYTES: Final = 4 * MIB  # read at a time when a segment is scanned
 DISK_RESERVE_BYTES: Final = 32 * MIB  # kept free, so that promises can be stored when appends can't
 

@@ -13,12 +13,14 @@ The law, in this order and nowhere else: frame, write, sync, and only then tell 
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 from .disk import Disk
 from .errors import AnabranchError, DamagedLog
-from .limits import GROUP_BYTES_MAX, SEGMENT_BYTES
+from .limits import GROUP_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES
 from .record import HEADER_BYTES, STATE, Header, frame, intact, parse
 from .segment import FOLDER, Found, Scan, Segment, Torn, segment_name, segments_of
 
@@ -131,8 +133,12 @@ class Log:
     # -- appending -------------------------------------------------------------------------
 
     def append(self, kind: int, body: bytes) -> int:
-        """Put a record into the gathering group; its position. Durable once `durable` is past it."""
-        if self.end == 0:
+        """Put a record into the gathering group; its position.
+
+        It is on disk once `durable` is past that.
+        """
+        assert len(body) <= RECORD_BYTES_MAX, "a scan would take it for damage"
+        if self.end == self._group_base:
             self._put(STATE, self._opening_state())
         position = self._put(kind, body)
         self._wake.set()
@@ -146,8 +152,15 @@ class Log:
         elif position < self.durable:
             future.set_result(None)
         else:
-            self._waiting.append((position, future))
+            self._queue(position, future)
         return future
+
+    def _queue(self, position: int, future: asyncio.Future[None]) -> None:
+        waiting = self._waiting
+        if waiting and waiting[-1][0] > position:
+            insort(waiting, (position, future), key=itemgetter(0))
+        else:
+            waiting.append((position, future))
 
     def _put(self, kind: int, body: bytes) -> int:
         position = self.end
@@ -161,6 +174,7 @@ class Log:
         try:
             if self._segments:
                 await self._disk.sync(self._segments[-1].name)
+                self._disk.sync_names(FOLDER)
             while True:
                 await self._wake.wait()
                 self._wake.clear()
@@ -186,8 +200,6 @@ class Log:
         self._synced = end  # true by the time that the next group is written
         if end - base >= self._segment_bytes:
             self._group_base = end
-            self._put(STATE, self._opening_state())
-            self._wake.set()
         self._disk.append(segment_name(base), data)
         await self._disk.sync(segment_name(base))
         if self._segments and self._segments[-1].base == base:

@@ -62,6 +62,11 @@ def parse(data: bytes | memoryview, offset: int = 0) -> Header | None:
     return Header(kind, length, position, unsynced, link, body_crc, crc)
 
 
+def newer_version(data: bytes) -> int:
+    """The frame version that a record begins with if it is above this one, else 0."""
+    return data[1] if len(data) > 1 and data[0] == MAGIC[0] and data[1] > MAGIC[1] else 0
+
+
 def intact(header: Header, body: bytes) -> bool:
     """Whether a body is the one that its header was made for."""
     return len(body) == header.length and crc32c(body) == header.body_crc

@@ -14,15 +14,21 @@ What a scan finds at the end of the last segment:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from .disk import Disk
 from .errors import DamagedLog
 from .limits import RECORD_BYTES_MAX, SCAN_WINDOW_BYTES
-from .record import HEADER_BYTES, MAGIC, Header, intact, parse
+from .record import HEADER_BYTES, MAGIC, Header, intact, newer_version, parse
 
 FOLDER: Final = "log"
+_NAME: Final = re.compile(r"[0-9a-f]{16}\.seg")
+_REMEDY: Final = (
+    "Nothing was changed. Restore the file from a copy, or start this node with an empty directory "
+    "beside healthy peers"
+)
 
 
 class Segment(NamedTuple):
@@ -62,17 +68,21 @@ def segment_name(base: int) -> str:
 
 
 def segments_of(disk: Disk) -> list[Segment]:
-    """All segments in order. Raises DamagedLog if one is missing in between."""
+    """All segments in order; other files are left alone. Raises DamagedLog if one is missing."""
     found: list[Segment] = []
     for name in disk.list(FOLDER):
-        stem, dot, suffix = name.partition(".")
-        if not dot or suffix != "seg" or len(stem) != 16:
+        if not _NAME.fullmatch(name):
             continue
-        base = int(stem, 16)
+        base = int(name[:16], 16)
+        if not found and base:
+            raise DamagedLog(
+                f"the log begins with {segment_name(base)}, not with {segment_name(0)}: a segment "
+                f"is missing. {_REMEDY}"
+            )
         if found and found[-1].end != base:
             raise DamagedLog(
                 f"{segment_name(base)} should begin at {found[-1].end:#x}, where "
-                f"{found[-1].name} ends: a segment is missing or has lost its end"
+                f"{found[-1].name} ends: a segment is missing or has lost its end. {_REMEDY}"
             )
         found.append(Segment(base, disk.size(f"{FOLDER}/{name}")))
     return found
@@ -112,13 +122,20 @@ class Scan:
     def _judge(self, position: int) -> None:
         """Tail or damage? See the top of the file."""
         offset = position - self._segment.base
+        version = newer_version(self._window.bytes(position, HEADER_BYTES))
+        if version:
+            raise DamagedLog(
+                f"{self._segment.name}, offset {offset}: a record of frame version {version}; this "
+                "version does not know it: use the version that wrote it"
+            )
         witness = self._witness(position)
         if not self._last or witness is not None:
-            why = "" if witness is None else f", though a record at {witness.position:#x} follows it"
+            why = (
+                "" if witness is None else f", though a record at {witness.position:#x} follows it"
+            )
             raise DamagedLog(
                 f"{self._segment.name}, offset {offset}: this record is not what was written{why}. "
-                "Nothing was changed. Restore the file from a copy, or start this node with an "
-                "empty directory beside healthy peers"
+                f"{_REMEDY}"
             )
         self.torn = Torn(position, self._segment.end - position)
 

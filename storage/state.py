@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .commit import pack, unpack
+from .commit import FORMAT, pack, unpack
 from .errors import BadFrame, DamagedLog
 
 
@@ -35,7 +35,7 @@ def state_body(state: State) -> bytes:
     """The bytes of a state record."""
     return pack(
         (
-            1,
+            FORMAT,
             state.origin,
             state.boot,
             state.shards,
@@ -51,13 +51,13 @@ def state_body(state: State) -> bytes:
 def read_state(body: bytes) -> State:
     """Read a state record. Raises DamagedLog if this version does not know its form."""
     try:
-        version, *fixed, members, watermarks = unpack(body)
-        state = State(*fixed, list(members), dict(watermarks))
+        version, *parts = unpack(body)
+        if version != FORMAT:
+            raise DamagedLog(
+                f"the data directory is of format {version}; this version reads format {FORMAT}: "
+                "use the version that wrote it"
+            )
+        origin, boot, shards, cluster, node, ceiling, members, watermarks = parts
+        return State(origin, boot, shards, cluster, node, ceiling, list(members), dict(watermarks))
     except (BadFrame, ValueError, TypeError):
         raise DamagedLog("a state record is not what this version writes") from None
-    if version != 1:
-        raise DamagedLog(
-            f"the data directory is of format {version}; this version reads format 1: use the "
-            "version that wrote it"
-        )
-    return state

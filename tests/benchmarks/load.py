@@ -48,6 +48,7 @@ class Result(msgspec.Struct, frozen=True):
     """What a run of the load found."""
 
     answers: int
+    in_all: int  # with those of the warm-up and of the end
     events: int
     seconds: float
     answers_per_second: float
@@ -71,8 +72,8 @@ class Load:
         self._left = requests_max if requests_max is not None else sys.maxsize
         self.status = b"%d" % status
         self.open = 0
-        self.answers: list[tuple[float, float]] = []  # (when, seconds)
-        self.lines = self.bytes = 0
+        self.answers: list[float] = []  # seconds
+        self.in_all = self.lines = self.bytes = 0
         self.counting = True  # false while it warms up
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -187,9 +188,10 @@ class Connection(asyncio.Protocol):
             self._answered()
 
     def _answered(self) -> None:
-        now = _now()
-        if self._load.counting:
-            self._load.answers.append((now, now - self._sent))
+        load = self._load
+        load.in_all += 1
+        if load.counting:
+            load.answers.append(_now() - self._sent)
         self.send()
 
 
@@ -216,18 +218,18 @@ async def run(load: Load, port: int, connections: int, warmup: float, seconds: f
     if not load.done.done():
         raise Unexpected(f"an answer took more than {DRAIN_SECONDS:.0f} s")
     load.done.result()
-    return result(answers, lines, received, end - start, used)
-
-
-def result(
-    answers: list[tuple[float, float]], lines: int, received: int, seconds: float, used: float
-) -> Result:
-    """Sum up; `lines` are the line ends in all bodies."""
     if not answers:
         raise Unexpected(f"no answer within {seconds:.0f} s")
-    times = sorted(taken * 1e3 for _, taken in answers)
+    found = result(answers, lines, received, end - start, used)
+    return msgspec.structs.replace(found, in_all=load.in_all)
+
+
+def result(answers: list[float], lines: int, received: int, seconds: float, used: float) -> Result:
+    """Sum up the seconds that answers took; `lines` are the line ends in all bodies."""
+    times = sorted(taken * 1e3 for taken in answers)
     return Result(
         answers=len(answers),
+        in_all=len(answers),
         events=lines,
         seconds=seconds,
         answers_per_second=len(answers) / seconds,

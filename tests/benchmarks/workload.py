@@ -44,7 +44,7 @@ def pages(stream: str, *, events: int, limit: int) -> list[bytes]:
 
 def event(data_bytes: int, luck: random.Random) -> bytes:
     """One event whose data is a JSON object of just so many bytes."""
-    front = '{"account":%d,"text":"' % luck.randrange(10**8, 10**9)
+    front = f'{{"account":{luck.randrange(10**8, 10**9)},"text":"'
     text = "".join(luck.choices(TEXT, k=data_bytes - len(front) - 2))
     return f'{{"type":"order","data":{front}{text}"}}}}'.encode()
 

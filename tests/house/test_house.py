@@ -20,13 +20,30 @@ SEAMS = {
     "node/config.py": {"disk"},  # reads the cluster's file
     "node/http.py": {"network"},
     "node/http_*.py": {"network"},
+    "node/logs.py": {"clock"},  # lines carry the machine's time
+    "node/process.py": {"network", "disk", "process"},
     "gossip/transport.py": {"network"},
     "cli/*": {"clock", "random", "network", "disk", "thread", "process"},
 }
 PURE = {
-    *(f"storage/{name}.py" for name in ("errors", "limits", "stamp", "commit", "record")),
-    *(f"gossip/{name}.py" for name in ("frontier", "settlement", "messages", "wire")),
-    "node/fold.py",
+    *(
+        f"storage/{name}.py"
+        for name in ("errors", "limits", "stamp", "commit", "record", "keys", "state")
+    ),
+    *(
+        f"gossip/{name}.py"
+        for name in (
+            "clocks",
+            "frontier",
+            "members",
+            "messages",
+            "outbox",
+            "reports",
+            "settlement",
+            "wire",
+        )
+    ),
+    *(f"node/{name}.py" for name in ("cloudevents", "fold", "intake", "position", "query")),
 }
 
 

@@ -1,0 +1,61 @@
+"""Messages made up for tests: one of every kind, and strategies for any of them."""
+
+from anabranch.gossip.messages import (
+    PROTOCOL,
+    Ack,
+    Give,
+    Hello,
+    Message,
+    Pull,
+    Push,
+    Refuse,
+    ReportMessage,
+    Sender,
+)
+from anabranch.gossip.reports import Report
+from anabranch.storage.limits import SHARDS_MAX
+from hypothesis import strategies as st
+
+TABLE = [("ny1", "ny", 0, 11), ("lon1", "lon", 1, 0)]
+SENDER = Sender(1, 2**64 - 1, 4096, 1_700_000_000_123)
+REPORTS = [
+    Report(11, 1, 99, 5, 4096, 111 << 48, (3, 40, bytes(range(32))), [(0, 11, 7), (3, 22, 1 << 40)]),
+    Report(22, 1, 99, 6, 0, 0, None, []),
+]
+ONE_OF_EACH = [
+    Message(SENDER, Hello(PROTOCOL, "trading", 64, "ny1", 11, TABLE)),
+    Message(SENDER, Refuse("cluster", "it is another one")),
+    Message(SENDER, ReportMessage(1 << 60, True), REPORTS),
+    Message(SENDER, Push([b"commit", b"", bytes(300)]), REPORTS[:1]),
+    Message(SENDER, Ack(), REPORTS[1:]),
+    Message(SENDER, Pull([(0, 11, 0), (4095, 22, 9)], 524_288)),
+    Message(SENDER, Give([b"commit"])),
+]
+
+words = st.one_of(st.integers(0, (1 << 64) - 1), st.sampled_from([0, 127, 128, (1 << 64) - 1]))
+shards = st.integers(0, SHARDS_MAX - 1)
+logs = st.lists(st.tuples(shards, words, words), max_size=4)
+commits = st.lists(st.binary(max_size=60), max_size=4)
+claims = st.none() | st.tuples(shards, words, st.binary(min_size=32, max_size=32))
+reports = st.builds(Report, words, words, words, words, words, words, claims, logs)
+tables = st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9), words, words), max_size=4)
+bodies = st.one_of(
+    st.builds(
+        Hello,
+        st.just(PROTOCOL),
+        st.text(max_size=9),
+        words,
+        st.text(max_size=9),
+        words,
+        tables,
+    ),
+    st.builds(Refuse, st.text(max_size=20), st.text(max_size=60)),
+    st.builds(ReportMessage, words, st.booleans()),
+    st.builds(Push, commits),
+    st.just(Ack()),
+    st.builds(Pull, logs, words),
+    st.builds(Give, commits),
+)
+messages = st.builds(
+    Message, st.builds(Sender, words, words, words, words), bodies, st.lists(reports, max_size=3)
+)
