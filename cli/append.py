@@ -17,7 +17,7 @@ from .running import complete
 
 ACK_SECONDS = 10.0
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from .running import complete
 
 POLL_SECONDS = 0.25
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @dataclass(frozen=True)

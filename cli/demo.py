@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .demo_story import Outcome
 
 ORDERS = Path(__file__).resolve().parent.parent / "examples" / "bitstamp-orders"
-EVENTS_MIN = 300  # fewer leave nothing to cut, and no order to fight for
+EVENTS_MIN = 1000  # fewer leave no order to fight for
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @dataclass
@@ -65,10 +65,15 @@ def demo(
     if in the end all three show the same history with every event in it exactly once.
     """
     run = Run(_directory(data), keep, as_json, heal=not no_heal)
+    wanted = data is not None
     try:
         complete(_run(run, events))
+        wanted = wanted or run.outcome is None or not run.outcome.well
+    except CommandError:
+        wanted = True
+        raise
     finally:
-        _clear_away(run, ours=data is None)
+        _clear_away(run.directory, wanted=wanted)
     raise typer.Exit(0 if run.outcome is not None and run.outcome.well else 1)
 
 
@@ -81,12 +86,12 @@ def _directory(given: Path | None) -> Path:
     return given
 
 
-def _clear_away(run: Run, *, ours: bool) -> None:
-    """Keep what may be wanted: what was asked for, and what went wrong."""
-    if ours and run.outcome is not None and run.outcome.well:
-        shutil.rmtree(run.directory, ignore_errors=True)
+def _clear_away(directory: Path, *, wanted: bool) -> None:
+    """Remove what the nodes wrote, unless it was asked for or shows what went wrong."""
+    if wanted:
+        typer.echo(f"Data and logs are in {directory}", err=True)
     else:
-        typer.echo(f"Data and logs are in {run.directory}", err=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _run(run: Run, events: int | None) -> None:
@@ -120,19 +125,19 @@ async def _told(run: Run, cluster: Cluster, screen: Console) -> Outcome:
             try:
                 await asyncio.wait({telling, watching}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _end(watching)
-                ended = not telling.done()
-                await _end(telling)
-            cluster.check()  # a node's end explains more than what it did to the story
-            assert not ended
+                ended = [await _end(watching), await _end(telling)]
+            for error in ended:  # a node's end explains more than what it did to the story
+                if error is not None:
+                    raise error
             return telling.result()
 
 
-async def _end(task: asyncio.Task[object]) -> None:
+async def _end(task: asyncio.Task[Any]) -> BaseException | None:
+    """End a task that may have ended already, and say what it failed with."""
     if not task.done():
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})
+    return None if task.cancelled() else task.exception()
 
 
 async def recording(events: int | None = None) -> list[Planned]:

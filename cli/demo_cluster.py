@@ -103,9 +103,13 @@ class Cluster:
 
     async def watch(self) -> None:
         """Look after the processes for ever; raises when one has ended."""
-        while True:
-            self.check()
-            await asyncio.sleep(POLL_SECONDS)
+        try:
+            while True:
+                self.check()
+                await asyncio.sleep(POLL_SECONDS)
+        except asyncio.CancelledError:
+            self.check()  # it may be a node's end that ended whatever was going on
+            raise
 
     async def ready(self) -> None:
         """Wait until every node says that it is ready."""

@@ -29,8 +29,9 @@ CONNECTIONS = 16  # for each site
 LOOK_SECONDS = 0.25  # between two looks at the nodes' status
 CUT_SECONDS = 600.0  # it is healed long before; only if the demo dies does it heal by itself
 LINKS_SECONDS = 10.0  # for links to be seen cut, and for a contested order to be everywhere
+HELD_SECONDS = 3.0  # a watermark is called late well before this
 SETTLE_SECONDS = 60.0
-SETTLE_SECONDS_UNHEALED = 5.0  # there is nothing to wait for
+SETTLE_SECONDS_UNHEALED = 3.0  # there is nothing to wait for
 HOP_SECONDS = 0.002  # between two events of an order at two sites: more than a tick of their clocks
 TRIES_MAX = 50
 RETRY_SECONDS = 0.1
@@ -127,7 +128,7 @@ class Story:
         await self._everywhere(fights)
         await self._cut()
         await self._write("while cut", self._planned[cut_at:heal_at], fights)
-        self.outcome.while_cut = list((await self._statuses()).values())
+        self.outcome.while_cut = await self._just_before_the_heal()
         await self._heal()
         await self._write("after", self._planned[heal_at:])
         await self._settle()
@@ -258,6 +259,15 @@ class Story:
             await asyncio.sleep(LOOK_SECONDS)
         self._view.note(f"{CUT_SITE} is cut off: its links are refused in both directions")
 
+    async def _just_before_the_heal(self) -> list[Status]:
+        """The nodes' status; a cut too short for the watermark to be late is made longer."""
+        deadline = self._now() + HELD_SECONDS
+        while True:
+            said = list((await self._statuses()).values())
+            if all(one.watermark.held_back_by for one in said) or self._now() > deadline:
+                return said
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _heal(self) -> None:
         if not self._heals:
             self._view.note("The cut is left as it is (--no-heal)")
@@ -282,6 +292,8 @@ class Story:
                 return
             await asyncio.sleep(LOOK_SECONDS / 5)
         self.outcome.settled_seconds = self._now() - begun
+        if self._healed_at and self.outcome.caught_up_seconds is None:
+            self.outcome.caught_up_seconds = self._now() - self._healed_at[0]
 
     async def _is_settled(self) -> bool:
         digests = await asyncio.gather(*(node.digest() for node in self._nodes.values()))

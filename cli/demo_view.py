@@ -123,7 +123,7 @@ class LiveView:
         self._screen.print(Text(f"- {text}", style="bold"))
         if self._bar is not None:
             self._progress.remove_task(self._bar)
-        self._bar = self._progress.add_task(text, total=events or None)
+        self._bar = self._progress.add_task(text, total=events) if events else None
 
     def written(self, site: str) -> None:
         """Count an event."""

@@ -14,7 +14,12 @@ from .model import Member, Status
 from .options import AsJson, Url, seconds
 from .running import complete
 
-app = typer.Typer(no_args_is_help=True, help="Cut a site off for a while, to see what happens.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Cut a site off for a while, to see what happens.",
+)
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,12 @@ class Event(msgspec.Struct):
     origin: str = ""
     site: str = ""
     recorded: str = ""
-    time: str | None | msgspec.UnsetType = msgspec.UNSET
+    time: str | msgspec.UnsetType | None = msgspec.UNSET
     data: msgspec.Raw = msgspec.Raw(b"null")
-    data_base64: str | None | msgspec.UnsetType = msgspec.UNSET
-    content_type: str | None | msgspec.UnsetType = msgspec.UNSET
-    metadata: dict[str, str] | None | msgspec.UnsetType = msgspec.UNSET
-    tags: list[str] | None | msgspec.UnsetType = msgspec.UNSET
-
-    def plain_data(self) -> Any:
-        """The data as Python values."""
-        return msgspec.json.decode(self.data)
+    data_base64: str | msgspec.UnsetType | None = msgspec.UNSET
+    content_type: str | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
+    tags: list[str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Page(msgspec.Struct):

@@ -13,7 +13,7 @@ from .model import Page
 from .options import AsJson, ReadLevel, Url
 from .running import complete
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

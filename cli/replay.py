@@ -25,7 +25,7 @@ CONNECTIONS = 16
 WINDOW_ROWS = 500
 REPORT_SECONDS = 2.0
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

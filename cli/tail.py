@@ -21,7 +21,7 @@ RETRY_SECONDS = 1.0
 
 Paging = Callable[[str | None], Awaitable[tuple[list[Event], str | None, bool]]]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

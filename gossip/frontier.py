@@ -15,10 +15,11 @@ LogKey = tuple[int, int]  # (shard, origin)
 class Frontier:
     """Last sequences by log, and in which order they changed."""
 
-    __slots__ = ("_changed", "_last", "version")
+    __slots__ = ("_changed", "_last", "get", "version")
 
     def __init__(self) -> None:
         self._last: dict[LogKey, int] = {}
+        self.get = self._last.get  # for loops that look up thousands of logs
         self._changed: dict[LogKey, int] = {}  # version by log, in the order of the versions
         self.version = 0
 

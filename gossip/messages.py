@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from types import GenericAlias
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
+from msgspec.msgpack import Decoder
 
 from ..storage.commit import pack, unpack
 from ..storage.errors import BadFrame
-from ..storage.limits import MEMBERS_MAX, SHARDS_MAX
-from .reports import Claim, Report
+from ..storage.limits import HELLO_BYTES_MAX, MEMBERS_MAX, SHARDS_MAX
+from .reports import Report
 
 PROTOCOL: Final = 1
 
@@ -24,8 +28,6 @@ PUSH: Final = 4
 ACK: Final = 5
 PULL: Final = 6
 GIVE: Final = 7
-
-_WORD: Final = 1 << 64
 
 
 @dataclass(slots=True)
@@ -123,21 +125,20 @@ def encode(message: Message) -> bytes:
 
 def decode(data: bytes) -> Message:
     """Read a message that came from a peer. Raises BadFrame for anything else."""
-    parts = unpack(data)
-    if not isinstance(parts, tuple) or len(parts) < 6:
-        raise BadFrame("a message is an array of at least six parts")
-    kind, epoch, boot, counter, wall_ms, reports = parts[:6]
-    _need(all(_word(part) for part in (kind, epoch, boot, counter, wall_ms)), "message head")
-    _need(isinstance(reports, tuple) and len(reports) <= MEMBERS_MAX, "list of reports")
-    read = _READERS.get(kind)
-    if read is None:
+    if len(data) < 2 or data[0] & 0xF0 != 0x90:  # its form depends on its kind, so look first
+        raise BadFrame("a message is an array of 6 to 15 parts")
+    kind = data[1]
+    if kind == HELLO:
+        return _read_hello(data)
+    form = _FORMS.get(kind)
+    if form is None:
         raise BadFrame(f"a message of unknown kind {kind}")
+    read, make = form
     try:
-        body = read(parts[6:])
-    except (ValueError, TypeError):
-        raise BadFrame(f"a message of kind {kind} has the wrong parts") from None
-    sender = Sender(epoch, boot, counter, wall_ms)
-    return Message(sender, body, [_read_report(report) for report in reports])
+        _, epoch, boot, counter, wall_ms, reports, *body = read(data)
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"a message of kind {kind} has the wrong parts: {error}") from None
+    return Message(Sender(epoch, boot, counter, wall_ms), make(*body), _reports(reports))
 
 
 def _parts(body: Body) -> tuple[int, tuple[Any, ...]]:
@@ -178,98 +179,52 @@ def _report_parts(report: Report) -> tuple[Any, ...]:
     )
 
 
-def _read_report(parts: Any) -> Report:
-    _need(isinstance(parts, tuple) and len(parts) == 8, "report")
-    *words, claim, moved = parts
-    _need(all(_word(word) for word in words), "report")
-    _need(isinstance(moved, tuple) and all(_log(entry) for entry in moved), "frontier")
-    origin, epoch, mark, boot, counter, promise = words
-    return Report(origin, epoch, mark, boot, counter, promise, _claim(claim), list(moved))
+def _reports(rows: list[tuple[Any, ...]]) -> list[Report]:
+    return [Report(*row) for row in rows]
 
 
-def _claim(claim: Any) -> Claim | None:
-    if claim is None:
-        return None
-    _need(isinstance(claim, tuple) and len(claim) == 3, "claim")
-    shard, count, running = claim
-    _need(_shard(shard) and _word(count), "claim")
-    _need(type(running) is bytes and len(running) == 32, "claim")
-    return shard, count, running
+def _read_hello(data: bytes) -> Message:
+    """Read a hello; of another version only as much as tells which one it is."""
+    if len(data) > HELLO_BYTES_MAX:
+        raise BadFrame(f"a hello of {len(data)} bytes; the limit is {HELLO_BYTES_MAX}")
+    parts = unpack(data)
+    if not isinstance(parts, tuple) or len(parts) < 12:
+        raise BadFrame("a hello is an array of at least 12 parts")
+    protocol, cluster, name = parts[6], parts[7], parts[9]
+    if type(protocol) is not int:
+        raise BadFrame("a hello names its protocol by a number")
+    if protocol != PROTOCOL:
+        return Message(Sender(0, 0, 0, 0), Hello(protocol, str(cluster), 0, str(name), 0, []))
+    try:
+        _, epoch, boot, counter, wall_ms, reports, *body = _read_hello_parts(pack(parts[:12]))
+    except ValueError as error:
+        raise BadFrame(f"a hello has the wrong parts: {error}") from None
+    return Message(Sender(epoch, boot, counter, wall_ms), Hello(*body), _reports(reports))
 
 
-def _read_hello(parts: Any) -> Hello:
-    protocol, cluster, shards, name, origin, members = parts[:6]
-    if protocol != PROTOCOL:  # the rest may have another form
-        return Hello(int(protocol), str(cluster), 0, str(name), 0, [])
-    _need(type(cluster) is str and type(name) is str, "hello")
-    _need(_word(shards) and _word(origin), "hello")
-    _need(isinstance(members, tuple) and len(members) <= MEMBERS_MAX, "member table")
-    for member in members:
-        _need(isinstance(member, tuple) and len(member) == 4, "member table")
-        _need(type(member[0]) is str and type(member[1]) is str, "member table")
-        _need(_word(member[2]) and _word(member[3]), "member table")
-    return Hello(protocol, cluster, shards, name, origin, list(members))
+# The forms of the messages. What does not fit is refused before it takes any memory.
+_Word = Annotated[int, Meta(ge=0)]  # MessagePack has none of more than 64 bits
+_Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
+_Log = tuple[_Shard, _Word, _Word]
+_Running = Annotated[bytes, Meta(min_length=32, max_length=32)]
+_Claim = tuple[_Shard, _Word, _Running]
+_Report = tuple[_Word, _Word, _Word, _Word, _Word, _Word, _Claim | None, list[_Log]]
+_Reports = Annotated[list[_Report], Meta(max_length=MEMBERS_MAX)]
+_Table = Annotated[list[tuple[str, str, _Word, _Word]], Meta(max_length=MEMBERS_MAX)]
 
 
-def _read_refuse(parts: Any) -> Refuse:
-    cause, reason = parts
-    _need(type(cause) is str and type(reason) is str, "refusal")
-    return Refuse(cause[:100], reason[:1000])
+def _reader(*body: Any) -> Callable[[bytes], tuple[Any, ...]]:
+    """Reads an array of head and body, each part of its type, and nothing else."""
+    form: Any = GenericAlias(tuple, (int, _Word, _Word, _Word, _Word, _Reports, *body))
+    return Decoder(form).decode
 
 
-def _read_report_message(parts: Any) -> ReportMessage:
-    close, live = parts
-    _need(_word(close) and type(live) is bool, "report")
-    return ReportMessage(close, live)
-
-
-def _read_commits(parts: Any) -> list[bytes]:
-    (commits,) = parts
-    _need(isinstance(commits, tuple) and all(type(one) is bytes for one in commits), "commits")
-    return list(commits)
-
-
-def _read_pull(parts: Any) -> Pull:
-    wanted, bytes_max = parts
-    _need(isinstance(wanted, tuple) and all(_log(entry) for entry in wanted), "pull")
-    _need(_word(bytes_max), "pull")
-    return Pull(list(wanted), bytes_max)
-
-
-def _read_ack(parts: Any) -> Ack:
-    _need(len(parts) == 0, "acknowledgement")
-    return Ack()
-
-
-_READERS: Final[dict[int, Callable[[Any], Body]]] = {
-    HELLO: _read_hello,
-    REFUSE: _read_refuse,
-    REPORT: _read_report_message,
-    PUSH: lambda parts: Push(_read_commits(parts)),
-    ACK: _read_ack,
-    PULL: _read_pull,
-    GIVE: lambda parts: Give(_read_commits(parts)),
+_read_hello_parts = _reader(int, str, _Word, str, _Word, _Table)
+_FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., Body]]]] = {
+    REFUSE: (_reader(str, str), lambda cause, reason: Refuse(cause[:100], reason[:1000])),
+    REPORT: (_reader(_Word, bool), ReportMessage),
+    PUSH: (_reader(list[bytes]), Push),
+    ACK: (_reader(), Ack),
+    PULL: (_reader(list[_Log], _Word), Pull),
+    GIVE: (_reader(list[bytes]), Give),
 }
-
-
-def _need(good: bool, what: str) -> None:  # noqa: FBT001
-    if not good:
-        raise BadFrame(f"a malformed {what}")
-
-
-def _word(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _WORD
-
-
-def _shard(value: Any) -> bool:
-    return type(value) is int and 0 <= value < SHARDS_MAX
-
-
-def _log(entry: Any) -> bool:
-    return (
-        isinstance(entry, tuple)
-        and len(entry) == 3
-        and _shard(entry[0])
-        and _word(entry[1])
-        and _word(entry[2])
-    )

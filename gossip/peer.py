@@ -23,6 +23,8 @@ from ..storage.limits import (
     BACKOFF_SECONDS_MAX,
     BACKOFF_SECONDS_MIN,
     CONNECT_SECONDS,
+    FRAME_BYTES_MAX,
+    HELLO_BYTES_MAX,
     PULL_BYTES_MAX,
     PULL_LOGS_MAX,
     RELAY_GRACE_SECONDS,
@@ -118,10 +120,6 @@ class Host(Protocol):
         ...
 
 
-async def _receive(link: Link) -> Message:
-    return from_frame(await link.receive())
-
-
 class Wire:
     """One link with what has been told on it."""
 
@@ -138,9 +136,9 @@ class Wire:
         self.bytes_sent += len(frame)
         await self._link.send(frame)
 
-    async def receive(self) -> Message:
-        """The next message."""
-        return await _receive(self._link)
+    async def receive(self, bytes_max: int = FRAME_BYTES_MAX) -> Message:
+        """The next message, if it has no more bytes than this."""
+        return from_frame(await self._link.receive(), bytes_max)
 
     async def close(self) -> None:
         """End the link."""
@@ -188,7 +186,7 @@ async def _reply(host: Host, name: str, body: Body) -> Body:
 
 async def _expect_hello(host: Host, wire: Wire) -> Hello:
     """The other side's hello; refuses and raises if it is not welcome."""
-    message = await wire.receive()
+    message = await wire.receive(HELLO_BYTES_MAX)
     if isinstance(message.body, Refuse):
         raise Refused(message.body.reason)
     if not isinstance(message.body, Hello):
@@ -289,7 +287,7 @@ class Dialer:
 
     async def _introduce(self, wire: Wire) -> None:
         await wire.send(self._host.hello(), reports=False)
-        message = await wire.receive()
+        message = await wire.receive(HELLO_BYTES_MAX)
         if isinstance(message.body, Refuse):
             self._host.refused(self.member.name, message.body)
             raise Refused(message.body.reason)

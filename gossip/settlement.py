@@ -49,6 +49,7 @@ class Settlement:
         self._queue: dict[LogKey, list[Promise]] = {}  # older promises that may still be needed
         self._reported: dict[int, Frontier] = {me: mine}
         self._watermark: dict[int, int] = {}
+        self._logs: dict[int, tuple[LogKey, ...]] = {}  # of a shard, one for each member
 
     def promise(self, origin: int, time: int, named: Iterable[tuple[int, int]]) -> None:
         """Take a promise: (shard, last sequence) for the shards in which its maker moved on."""
@@ -85,8 +86,8 @@ class Settlement:
     def advance(self, shard: int) -> int:
         """Move a shard's watermark as far as it goes now; where it is."""
         before = self._watermark.get(shard, 0)
-        usable = [self._usable(shard, origin) for origin in self._members]
-        candidate = min(usable, default=0)
+        logs = self._logs_of(shard)
+        candidate = min([self._usable(log) for log in logs], default=0)
         while candidate > before and not self._held_by_majority(shard, candidate):
             candidate = self._next_lower(shard, candidate)
         if candidate > before:
@@ -111,18 +112,23 @@ class Settlement:
                     found.setdefault(origin, f"{lacking} of its commits are not here yet")
             if not found and not self._held_by_majority(shard, stamp):
                 for origin in self._members:
-                    if not self._covers(origin, shard, self._needs(shard, stamp)):
+                    if not self._covers(origin, self._needs(shard, stamp)):
                         found.setdefault(origin, "it has not reported that it holds them")
         return [Holder(origin, why) for origin, why in found.items()]
 
     # -- the rule ----------------------------------------------------------------------------
 
-    def _usable(self, shard: int, origin: int) -> int:
+    def _logs_of(self, shard: int) -> tuple[LogKey, ...]:
+        logs = self._logs.get(shard)
+        if logs is None:
+            logs = self._logs[shard] = tuple((shard, origin) for origin in self._members)
+        return logs
+
+    def _usable(self, log: LogKey) -> int:
         """The time of the newest promise whose sequences this node holds."""
-        log = (shard, origin)
-        held = self._mine[log]
+        held = self._mine.get(log, 0)
         if self._named.get(log, 0) <= held:
-            return self._promised[origin]
+            return self._promised[log[1]]
         return max((time for time, seq in self._queue.get(log, ()) if seq <= held), default=0)
 
     def _least(self, log: LogKey, time: int) -> int:
@@ -133,17 +139,22 @@ class Settlement:
         return self._named.get(log, 0)
 
     def _needs(self, shard: int, time: int) -> list[tuple[LogKey, int]]:
-        logs = [(shard, origin) for origin in self._members]
-        return [(log, self._least(log, time)) for log in logs]
+        return [(log, self._least(log, time)) for log in self._logs_of(shard)]
 
-    def _covers(self, member: int, shard: int, needs: list[tuple[LogKey, int]]) -> bool:
+    def _covers(self, member: int, needs: list[tuple[LogKey, int]]) -> bool:
         frontier = self._reported.get(member)
-        return frontier is not None and all(frontier[log] >= seq for log, seq in needs)
+        if frontier is None:
+            return False
+        held = frontier.get
+        for log, seq in needs:  # a loop: this runs for every shard, member and report
+            if held(log, 0) < seq:
+                return False
+        return True
 
     def _held_by_majority(self, shard: int, time: int) -> bool:
         needs = self._needs(shard, time)
-        holding = sum(self._covers(member, shard, needs) for member in self._members)
-        return holding * 2 > len(self._members) and self._covers(self._me, shard, needs)
+        holding = sum([self._covers(member, needs) for member in self._members])
+        return holding * 2 > len(self._members) and self._covers(self._me, needs)
 
     def _next_lower(self, shard: int, time: int) -> int:
         """The largest promised time below this one: nothing in between can make a difference."""

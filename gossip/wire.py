@@ -29,17 +29,17 @@ def to_frame(message: Message) -> bytes:
     return _ZSTD + _compressor.compress(data)
 
 
-def from_frame(frame: bytes) -> Message:
-    """The message in a frame. Raises BadFrame."""
+def from_frame(frame: bytes, bytes_max: int = FRAME_BYTES_MAX) -> Message:
+    """The message in a frame, if it has no more bytes than this. Raises BadFrame."""
     kind, data = frame[:1], frame[1:]
-    if kind == _PLAIN:
-        return decode(data)
-    if kind != _ZSTD:
+    if kind not in (_PLAIN, _ZSTD):
         raise BadFrame(f"a frame of unknown kind {kind!r}")
     try:
-        size = zstandard.frame_content_size(data)
-        if not 0 <= size <= FRAME_BYTES_MAX:
-            raise BadFrame(f"a frame that claims to unpack to {size} bytes")
-        return decode(_decompressor.decompress(data, max_output_size=FRAME_BYTES_MAX))
+        size = len(data) if kind == _PLAIN else zstandard.frame_content_size(data)
+        if not 0 <= size <= bytes_max:
+            raise BadFrame(f"a frame that unpacks to {size} bytes; the limit is {bytes_max}")
+        if kind == _ZSTD:
+            data = _decompressor.decompress(data)
     except zstandard.ZstdError as error:
         raise BadFrame(f"a frame that does not unpack: {error}") from None
+    return decode(data)

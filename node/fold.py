@@ -22,6 +22,7 @@ from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, KEEP
 
 OrderKey = tuple[int, int, int]  # (stamp, site priority, origin)
 
+TENTATIVE: Final = 0
 ACCEPTED: Final = 1
 REJECTED: Final = 2
 KEPT: Final = 3
@@ -36,17 +37,19 @@ OUTCOMES: Final = {
 
 
 class Held:
-    """A commit that this node holds and that is not settled yet: what the fold needs of it."""
+    """A commit that this node holds: what the fold needs of it, until it is settled."""
 
     __slots__ = (
         "count",
         "durable",
         "expected",
+        "first_revision",
         "hash",
         "id",
         "key",
         "known_before",
         "length",
+        "outcome",
         "policy",
         "position",
         "seq",
@@ -67,6 +70,8 @@ class Held:
     length: int  # of its record's body
     durable: bool
     known_before: bool  # its id is settled already
+    outcome: int  # TENTATIVE until it is settled
+    first_revision: int  # once it is settled
 
     def __lt__(self, other: Held) -> bool:
         return self.key < other.key

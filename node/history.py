@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from ..gossip.frontier import LogKey
 from ..storage import keys
@@ -23,6 +24,7 @@ from .fold import (
     ACCEPTED,
     KEPT,
     REJECTED,
+    TENTATIVE,
     Held,
     OrderKey,
     ShardFold,
@@ -45,14 +47,19 @@ class History:
         self._unsettled: dict[LogKey, deque[Held]] = {}  # in order of their sequences
         self._marks = [self._stored_mark(shard) for shard in range(shards)]
         self._roots: list[OrderedDict[int, bytes]] = [OrderedDict() for _ in range(shards)]
+        self._puts: list[tuple[bytes, bytes]] = []  # settled and not in the index yet
         self.tentative_commits = 0
 
     # -- taking commits in ---------------------------------------------------------------------
 
     def insert(self, held: Held) -> None:
-        """Add a commit to the tentative part."""
-        shard = self._shards[held.shard]
+        """Add a commit of another node to the tentative part."""
         held.known_before = self._index.get(keys.commit_key(held.id, held.shard)) is not None
+        self.insert_new(held)
+
+    def insert_new(self, held: Held) -> None:
+        """Add a commit whose id is not settled, or which knows that it is."""
+        shard = self._shards[held.shard]
         overtaken = shard.insert(held)
         if overtaken is not None:
             self.stream(overtaken.stream).refold_from(overtaken)
@@ -65,8 +72,11 @@ class History:
             unsettled.append(held)
         self.tentative_commits += 1
 
-    def settle(self, shard_number: int, watermark: int, commits_max: int) -> list[Settled]:
-        """Make final what lies at or below a stamp, at most so many commits; what became of it."""
+    def settle(self, shard_number: int, watermark: int, commits_max: int) -> list[Held]:
+        """Make final what lies at or below a stamp, at most so many commits; these.
+
+        `write_settled` has to follow before anything else is asked of this history.
+        """
         shard = self._shards[shard_number]
         count = min(shard.until(watermark), commits_max)
         if not count:
@@ -74,8 +84,7 @@ class History:
         commits = shard.pending[:count]
         if shard.until(watermark) > count:
             watermark = commits[-1].key[0]
-        verdicts = self._verdicts(shard, commits)
-        settled = [Settled(held, *verdicts[held.key]) for held in commits]
+        self._judge(shard, commits)
         shard.remove_first(count)
         for held in commits:
             log = (shard_number, held.key[2])
@@ -85,56 +94,58 @@ class History:
                 del self._unsettled[log]
             self._rest(held.stream)
         self.tentative_commits -= count
-        self._store(shard_number, watermark, settled)
-        return settled
+        self._note(shard_number, watermark, commits)
+        return commits
 
-    def _verdicts(self, shard: ShardFold, commits: list[Held]) -> dict[OrderKey, tuple[int, int]]:
+    def _judge(self, shard: ShardFold, commits: list[Held]) -> None:
         by_stream: dict[str, list[Held]] = {}
         for held in commits:
-            by_stream.setdefault(held.stream, []).append(held)
-        verdicts: dict[OrderKey, tuple[int, int]] = {}
+            of_stream = by_stream.get(held.stream)
+            if of_stream is None:
+                by_stream[held.stream] = [held]
+            else:
+                of_stream.append(held)
         for name, of_stream in by_stream.items():
-            fold = self._streams[name]
-            for held, verdict in zip(
-                of_stream, fold.settle(len(of_stream), shard.seen), strict=True
-            ):
-                verdicts[held.key] = verdict
-        return verdicts
+            verdicts = self._streams[name].settle(len(of_stream), shard.seen)
+            for held, verdict in zip(of_stream, verdicts, strict=True):
+                held.outcome, held.first_revision = verdict
 
-    def _store(self, shard: int, watermark: int, settled: list[Settled]) -> None:
-        puts: list[tuple[bytes, bytes]] = []
+    def _note(self, shard: int, watermark: int, settled: list[Held]) -> None:
+        put = self._puts.append
         revisions: dict[str, int] = {}
         _, commits, events, running = self._marks[shard]
         roots = self._roots[shard]
-        for one in settled:
-            held, outcome, first = one.held, one.outcome, one.first_revision
-            shown = outcome in (ACCEPTED, KEPT)
-            value = keys.place_value(_place(one))
-            puts.append((keys.order_key(held.key), value))
-            puts.append((keys.log_key(shard, held.key[2], held.seq), value))
+        for held in settled:
+            outcome, first = held.outcome, held.first_revision
+            value = keys.place_value(_place(held))
+            put((keys.order_key(held.key), value))
+            put((keys.log_key(shard, held.key[2], held.seq), value))
             if not held.known_before:
-                puts.append((keys.commit_key(held.id, shard), value))
-            if shown:
-                puts.append((keys.stream_key(held.stream, first), value))
+                put((keys.commit_key(held.id, shard), value))
+            if outcome in (ACCEPTED, KEPT):
+                put((keys.stream_key(held.stream, first), value))
                 revisions[held.stream] = first + held.count - 1
                 events += held.count
             if outcome in (REJECTED, KEPT):
-                puts.append((keys.conflict_key(held.key), value))
+                put((keys.conflict_key(held.key), value))
             commits += 1
             running = _sha256(b"%s%s%d:%d" % (running, held.hash, outcome, first)).digest()
             roots[commits] = running
         while len(roots) > SETTLED_ROOTS_KEPT:
             roots.popitem(last=False)
         for name, revision in revisions.items():
-            puts.append((keys.name_key(name), keys.number_value(revision)))
+            put((keys.name_key(name), keys.number_value(revision)))
         mark = Mark(watermark, commits, events, running)
         self._marks[shard] = mark
-        puts.append((keys.mark_key(shard), keys.mark_value(mark)))
-        self._index.write(puts)
+        put((keys.mark_key(shard), keys.mark_value(mark)))
 
-    def note_replay(self) -> None:
-        """Store where a replay has to begin; too early does no harm, too late would."""
-        self._index.write([(keys.REPLAY_FROM, keys.number_value(self.oldest_unsettled()))])
+    def write_settled(self) -> None:
+        """Write what was settled to the index, in one go, with where a replay has to begin."""
+        if self._puts:
+            oldest = keys.number_value(self.oldest_unsettled())
+            self._puts.append((keys.REPLAY_FROM, oldest))
+            self._index.write(self._puts)
+            self._puts = []
 
     def oldest_unsettled(self) -> int:
         """Where in the log the oldest commit that is not settled may be."""
@@ -164,12 +175,12 @@ class History:
 
     def tentative(
         self, name: str, shard: int, revision: int = 0, *, reverse: bool = False
-    ) -> Iterator[Settled]:
+    ) -> Iterator[Standing]:
         """A stream's tentative commits from the one that holds a revision on, as they are now."""
         fold, seen = self.stream(name), self._shards[shard].seen
         at, count = fold.place_of_revision(revision, seen), len(fold.pending)
         for place in range(min(at, count - 1), -1, -1) if reverse else range(at, count):
-            yield Settled(fold.pending[place], *fold.verdict(place, seen))
+            yield Standing(fold.pending[place], *fold.verdict(place, seen))
 
     def names(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, int]]:
         """Names of streams with something settled, and their last settled revisions."""
@@ -215,10 +226,6 @@ class History:
         fold = self._streams[held.stream]
         return fold.verdict(fold.place_of(held), self._shards[held.shard].seen)
 
-    def is_tentative(self, held: Held) -> bool:
-        """Whether a commit is still tentative."""
-        return any(one is held for one in self._shards[held.shard].by_id.get(held.id, ()))
-
     def settled_places(self, name: str, revision: int, *, reverse: bool = False) -> Iterator[Place]:
         """A stream's settled commits from the one that holds a revision on."""
         low, high = keys.stream_key(name, 0), keys.stream_key(name, (1 << 64) - 1)
@@ -238,7 +245,7 @@ class History:
         stop = make((until + 1, 0, 0))
         return (keys.place(value) for _, value in self._index.scan(make(after), stop))
 
-    def all_tentative(self) -> Iterator[Settled]:
+    def all_tentative(self) -> Iterator[Standing]:
         """All tentative commits, stream by stream, with what they would be now."""
         for name, fold in self._streams.items():
             yield from self.tentative(name, fold.pending[0].shard)
@@ -313,15 +320,12 @@ class History:
         return read_header(self.body(position, length))
 
 
-class Settled:
-    """A commit with what became of it, or would if nothing else came."""
+class Standing(NamedTuple):
+    """A tentative commit with what would become of it if nothing else came."""
 
-    __slots__ = ("first_revision", "held", "outcome")
-
-    def __init__(self, held: Held, outcome: int, first_revision: int) -> None:
-        self.held = held
-        self.outcome = outcome
-        self.first_revision = first_revision
+    held: Held
+    outcome: int
+    first_revision: int
 
 
 def held_of(commit: Commit, priority: int, position: int, length: int) -> Held:
@@ -340,18 +344,18 @@ def held_of(commit: Commit, priority: int, position: int, length: int) -> Held:
     held.length = length
     held.durable = True
     held.known_before = False
+    held.outcome = TENTATIVE
     return held
 
 
-def _place(one: Settled) -> Place:
-    held = one.held
+def _place(held: Held) -> Place:
     stamp, priority, origin = held.key
     return Place(
         held.position,
         held.length,
         held.count,
-        one.first_revision,
-        one.outcome,
+        held.first_revision,
+        held.outcome,
         stamp,
         priority,
         origin,

@@ -157,10 +157,10 @@ def _from_events(events: list[Event]) -> _Columns:
     columns = _Columns()
     columns.types = [event.type for event in events]
     columns.datas = [bytes(event.data) for event in events]
-    for data in columns.datas:
-        if data.count(b"[") + data.count(b"{") > NESTING_MAX:
-            _check_depth(data)
-    if b"\n" in b"".join(columns.datas) or b"\r" in b"".join(columns.datas):
+    joined = b"".join(columns.datas)
+    for data in _perhaps_deep(columns.datas, joined):
+        _check_depth(data)
+    if b"\n" in joined or b"\r" in joined:
         columns.datas = [_one_line(data) for data in columns.datas]
     if any(event.id for event in events):
         columns.ids = [_id(event.id) for event in events]
@@ -191,6 +191,22 @@ def _with_attributes(events: list[Event], columns: _Columns) -> None:
 
 def _one_line(data: bytes) -> bytes:
     return msgspec.json.format(data, indent=-1) if data else data
+
+
+def _perhaps_deep(datas: list[bytes], joined: bytes) -> list[bytes]:
+    """Those that have enough opening brackets to be nested too deep, counted as cheaply as can be.
+
+    No data is deeper than it has brackets, and half the limit of each kind is within the limit.
+    """
+    half = NESTING_MAX // 2
+    square, curly = joined.count(b"["), joined.count(b"{")
+    if square + curly <= NESTING_MAX:
+        return []
+    if square <= half:
+        return [data for data in datas if data.count(b"{") > half]
+    if curly <= half:
+        return [data for data in datas if data.count(b"[") > half]
+    return [data for data in datas if data.count(b"[") + data.count(b"{") > NESTING_MAX]
 
 
 def _check_depth(data: bytes) -> None:
@@ -367,13 +383,13 @@ def _draft(
     token: Callable[[], bytes],
 ) -> Draft:
     _check_sizes(columns)
-    ids = _joined_ids(columns.ids)
+    ids, named = _joined_ids(columns.ids), True
     if key is not None:
         commit_id = keyed_commit_id(stream, key)
     elif columns.ids is not None and _NO_ID not in columns.ids:
         commit_id = listed_commit_id(stream, ids)
     else:
-        commit_id = token()
+        commit_id, named = token(), False
     payloads, cuts = columns.datas, None
     if columns.attributes is not None:
         cuts = [len(data) for data in columns.datas]
@@ -381,7 +397,7 @@ def _draft(
             data + attributes
             for data, attributes in zip(columns.datas, columns.attributes, strict=True)
         ]
-    return Draft(
+    draft = Draft(
         stream,
         columns.types,
         payloads,
@@ -391,6 +407,8 @@ def _draft(
         expected=expected,
         policy=policy,
     )
+    draft.named = named
+    return draft
 
 
 def _check_sizes(columns: _Columns) -> None:

@@ -35,9 +35,9 @@ from ..storage.log import Log
 from ..storage.state import State
 from .clock import Clock, Random
 from .config import ClusterConfig
-from .fold import Held, fits
-from .history import History, Settled
-from .receipt import Receipt, place_receipt, tentative_receipt
+from .fold import SHADOWED, TENTATIVE, Held, OrderKey, fits
+from .history import History
+from .receipt import Receipt, place_receipt, settled_receipt, tentative_receipt
 from .recovery import Recovered, recover
 from .replication import Replication
 from .settler import Settler
@@ -78,7 +78,7 @@ class Node:
         self._network = network
         self._on_failure = on_failure
         self._tasks: list[asyncio.Task[None]] = []
-        self._final: dict[tuple[int, int, int], list[asyncio.Future[Settled]]] = {}
+        self._final: dict[OrderKey, list[asyncio.Future[None]]] = {}
         self._settling = False
         self.dialers: dict[str, Dialer] = {}
         self._free_bytes = 0
@@ -196,7 +196,7 @@ class Node:
         """
         self._ready_to_append()
         shard = shard_of(draft.stream, self.config.shards)
-        known = self.history.find(draft.commit_id, shard)
+        known = self.history.find(draft.commit_id, shard) if draft.named else None
         if known is not None:
             return await self._append_again(draft, known, ack, timeout)
         revision = self.history.last_revision(draft.stream, shard)
@@ -229,41 +229,44 @@ class Node:
         return await self._receipt(known, ack, timeout, duplicate=True)
 
     async def _receipt(self, held: Held, ack: str, timeout: float, *, duplicate: bool) -> Receipt:
-        if ack != "settled":
-            if not self.history.is_tentative(held):
-                return self._final_receipt(held, duplicate=duplicate)
-            outcome, first = self.history.tentative_outcome(held)
-            return tentative_receipt(held, outcome, first, "local", duplicate=duplicate)
-        if self.history.is_tentative(held):
-            future = asyncio.get_running_loop().create_future()
-            self._final.setdefault(held.key, []).append(future)
-            for dialer in self.dialers.values():
-                dialer.ask_to_close(held.key[0])
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await future
-        if self.history.is_tentative(held):
-            outcome, first = self.history.tentative_outcome(held)
-            return tentative_receipt(
-                held, outcome, first, "local", duplicate=duplicate, timed_out=True
-            )
-        return self._final_receipt(held, duplicate=duplicate)
+        if ack == "settled" and held.outcome == TENTATIVE:
+            await self._until_settled(held, timeout)
+        if held.outcome == SHADOWED:
+            return self._first_of_its_id(held)
+        if held.outcome != TENTATIVE:
+            return settled_receipt(held, duplicate=duplicate)
+        outcome, revision = self.history.tentative_outcome(held)
+        if outcome == SHADOWED:  # a copy that came by another node stands before it
+            return self._first_of_its_id(held, reached=ack != "settled")
+        return tentative_receipt(
+            held, outcome, revision, duplicate=duplicate, reached=ack != "settled"
+        )
 
-    def _final_receipt(self, held: Held, *, duplicate: bool) -> Receipt:
-        """What became of a commit that is settled; of a shadowed one: of the first of its id."""
-        place = self.history.find(held.id, held.shard)
-        if not isinstance(place, Place):
-            raise Unavailable("this shard is in dispute; see /v1/status")
-        first = self.history.header(place.position, place.length)
-        if (place.stamp, place.priority, place.origin) != held.key:
-            mine = self.history.header(held.position, held.length)
-            if mine.entry != first.entry:
-                raise Unprocessable(
-                    f"another append with the id {held.id.hex()} and another body came first in "
-                    "the final order; this one is not shown. Use a new Idempotency-Key"
-                )
-            duplicate = True
-        return place_receipt(place, first, duplicate=duplicate)
+    async def _until_settled(self, held: Held, timeout: float) -> None:
+        """Return when a commit is settled, or the time is up."""
+        future = asyncio.get_running_loop().create_future()
+        self._final.setdefault(held.key, []).append(future)
+        for dialer in self.dialers.values():
+            dialer.ask_to_close(held.key[0])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await future
+
+    def _first_of_its_id(self, held: Held, *, reached: bool = True) -> Receipt:
+        """The receipt of the commit that a shadowed one repeats."""
+        first = self.history.find(held.id, held.shard)
+        if first is None:
+            raise TypeError("a shadowed commit has one before it")
+        header = self.history.header(first.position, first.length)
+        if header.entry != self.history.header(held.position, held.length).entry:
+            raise Unprocessable(
+                f"another append with the id {held.id.hex()} and another body comes first in the "
+                "order; this one is not shown. Use a new Idempotency-Key"
+            )
+        if isinstance(first, Place):
+            return place_receipt(first, header, duplicate=True)
+        outcome, revision = self.history.tentative_outcome(first)
+        return tentative_receipt(first, outcome, revision, duplicate=True, reached=reached)
 
     def _ready_to_append(self) -> None:
         if self.failure is not None:
@@ -332,10 +335,11 @@ class Node:
         if self.failure is not None:
             return
         done = self.settler.round()
-        for settled in done.settled:
-            for future in self._final.pop(settled.held.key, ()):
-                if not future.done():
-                    future.set_result(settled)
+        if self._final:
+            for held in done.settled:
+                for future in self._final.pop(held.key, ()):
+                    if not future.done():  # its caller may have gone
+                        future.set_result(None)
         if done.more:
             self.settle_soon()
 

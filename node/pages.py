@@ -14,7 +14,7 @@ from ..storage.errors import NotFound
 from ..storage.keys import Place
 from ..storage.limits import PAGE_BYTES_MAX, PAGE_EVENTS_MAX
 from .fold import ACCEPTED, KEPT, OrderKey
-from .history import History, Settled
+from .history import History, Standing
 from .position import position
 
 _SCANNED_MAX = 10 * PAGE_EVENTS_MAX  # with a filter: looked at before a page ends early
@@ -72,7 +72,7 @@ def _from_index(place: Place) -> _Place:
     )
 
 
-def _from_fold(one: Settled) -> _Place:
+def _from_fold(one: Standing) -> _Place:
     held = one.held
     return _Place(
         held.position,

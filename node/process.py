@@ -7,6 +7,7 @@ nothing it would say could be trusted any more (a failed sync, a damaged record)
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from .node import Node
 
 _log = logging.getLogger(__name__)
 _SWITCH_SECONDS: Final = 0.0005  # the thread that waits for the disk must get the lock back soon
+_GC_THRESHOLDS: Final = (20_000, 20, 100)  # requests make much that dies young, and no cycles
 _GRACE_SECONDS: Final = 5.0  # for requests under way when the node is told to stop
 
 
@@ -73,6 +75,8 @@ async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     await node.start()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     runner = web.ServerRunner(Face(node, drills=drills).server(), shutdown_timeout=_GRACE_SECONDS)
     await runner.setup()
     place = urlsplit(node.me.url)
@@ -81,7 +85,7 @@ async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool)
     except OSError as error:
         await node.stop()
         raise ConfigError(
-            f"can't listen at {node.me.url}: {os.strerror(error.errno or 0)}; is another node there?"
+            f"can't listen at {node.me.url}: {os.strerror(error.errno or 0)}; what runs there?"
         ) from None
     _log.info("%s serves %s", name, node.me.url)
     await ended.wait()

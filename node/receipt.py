@@ -31,13 +31,7 @@ class Receipt:
 
 
 def tentative_receipt(
-    held: Held,
-    outcome: int,
-    first: int,
-    acked: str,
-    *,
-    duplicate: bool,
-    timed_out: bool = False,
+    held: Held, outcome: int, first: int, *, duplicate: bool, reached: bool
 ) -> Receipt:
     """The receipt of a commit whose place may still change."""
     shown = outcome in (ACCEPTED, KEPT)
@@ -48,25 +42,46 @@ def tentative_receipt(
         first if shown else None,
         first + held.count - 1 if shown else None,
         settled=False,
-        acked=acked,
+        acked="local",
         duplicate=duplicate,
         outcome="tentative",
-        reached=not timed_out,
+        reached=reached,
+    )
+
+
+def settled_receipt(held: Held, *, duplicate: bool) -> Receipt:
+    """The receipt of a commit that was settled while somebody waited."""
+    return _settled(
+        held.id, held.stream, held.key, held.first_revision, held.count, held.outcome, duplicate
     )
 
 
 def place_receipt(place: Place, commit: Commit, *, duplicate: bool) -> Receipt:
-    """The receipt of a settled commit."""
-    shown = place.outcome in (ACCEPTED, KEPT)
+    """The receipt of a settled commit from the index."""
+    key = (place.stamp, place.priority, place.origin)
+    first, count = place.first_revision, place.events
+    return _settled(commit.id, commit.stream, key, first, count, place.outcome, duplicate)
+
+
+def _settled(
+    commit_id: bytes,
+    stream: str,
+    key: OrderKey,
+    first: int,
+    count: int,
+    outcome: int,
+    duplicate: bool,  # noqa: FBT001
+) -> Receipt:
+    shown = outcome in (ACCEPTED, KEPT)
     return Receipt(
-        commit.id,
-        commit.stream,
-        (place.stamp, place.priority, place.origin),
-        place.first_revision if shown else None,
-        place.first_revision + place.events - 1 if shown else None,
+        commit_id,
+        stream,
+        key,
+        first if shown else None,
+        first + count - 1 if shown else None,
         settled=True,
         acked="settled",
         duplicate=duplicate,
-        outcome=OUTCOMES[place.outcome],
-        found=place.first_revision - 1,
+        outcome=OUTCOMES[outcome],
+        found=first - 1,
     )

@@ -80,7 +80,7 @@ def _take_state(found: Found, history: History, recovered: Recovered, members: M
             continue
         recovered.watermarks[shard] = watermark
         while history.settle(shard, watermark, _SETTLED_AT_ONCE):
-            pass
+            history.write_settled()
 
 
 def _take_commit(found: Found, history: History, recovered: Recovered, members: Members) -> None:

@@ -14,7 +14,7 @@ from ..gossip.members import Members
 from ..gossip.reports import Claim, Report, Standings
 from ..gossip.settlement import Settlement
 from ..storage.limits import SETTLE_BATCH_COMMITS
-from .history import Settled
+from .fold import Held
 from .store import Store
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Round:
     """What one round of settling brought."""
 
-    settled: list[Settled]
+    settled: list[Held]
     more: bool  # there is more that could be settled at once
 
 
@@ -84,8 +84,13 @@ class Settler:
                 return
 
     def learn(self, report: Report) -> None:
-        """Take a report of another member."""
-        if report.origin == self._mine or self._members.name(report.origin) is None:
+        """Take a report of another member.
+
+        While origins are still being learned, one that nobody here has yet may be a member's. A
+        link tells everything once, so what it told before has to be remembered.
+        """
+        known = self._members.name(report.origin) is not None
+        if report.origin == self._mine or (self._members.complete and not known):
             return
         moved = self.standings.learn(report)
         self._count(report.origin, moved=[(*log, 0) for log in moved])
@@ -112,7 +117,7 @@ class Settler:
 
     def round(self) -> Round:
         """Make final all that can be, shard by shard."""
-        settled: list[Settled] = []
+        settled: list[Held] = []
         more = False
         if self.settlement is None:
             return Round(settled, more)
@@ -129,8 +134,7 @@ class Settler:
             self._store.note_settled(shard, history.mark(shard).watermark)
             for origin, claim in list(self._claims.get(shard, {}).items()):
                 self._compare(origin, claim)
-        if settled:
-            history.note_replay()
+        history.write_settled()
         return Round(settled, more)
 
     def final_until(self) -> int:

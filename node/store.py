@@ -23,7 +23,7 @@ from ..storage.log import Log
 from ..storage.record import COMMIT, STATE
 from ..storage.stamp import HybridClock, stamp_of
 from ..storage.state import State, state_body
-from .fold import Held
+from .fold import TENTATIVE, Held
 from .history import History, held_of
 from .recovery import Recovered
 
@@ -70,7 +70,10 @@ class Store:
     # -- own commits -----------------------------------------------------------------------------
 
     def stamp(self, draft: Draft, wall_ms: int) -> Held:
-        """Give a draft its stamp, its sequence and its place in the log, in one step."""
+        """Give a draft its stamp, its sequence and its place in the log, in one step.
+
+        Its commit id must not be here yet.
+        """
         shard = shard_of(draft.stream, self.members.shards)
         key = (shard, self.origin)
         seq = self._arrived.get(key, 0) + 1
@@ -82,11 +85,11 @@ class Store:
         held.id, held.hash, held.count = draft.commit_id, commit_hash(header), draft.count
         held.expected, held.policy = draft.expected, draft.policy
         held.position, held.length = self.log.append(COMMIT, body), len(body)
-        held.durable = False
+        held.durable, held.known_before, held.outcome = False, False, TENTATIVE
         self._arrived[key] = seq
         self._own_stamps.append(hlc)
         self._on_its_way.append((held, body))
-        self.history.insert(held)
+        self.history.insert_new(held)
         return held
 
     # -- commits of others -----------------------------------------------------------------------

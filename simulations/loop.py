@@ -74,7 +74,10 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             raise RuntimeError(f"unhandled: {context.get('message')}") from context.get("exception")
         return result
     finally:
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

@@ -108,10 +108,11 @@ class Draft:
 
     `types` holds one type for each event, or a single one for all. `ids` is empty, or 16 bytes an
     event (all zero: derived from the commit id). `cuts`, where given, says how many bytes of each
-    payload are data; the rest are its attributes (see docs/format.md).
+    payload are data; the rest are its attributes (see docs/format.md). `named`: the caller named
+    the append, so it may be here already; a random commit id can't be.
     """
 
-    __slots__ = ("commit_id", "count", "entry", "expected", "payloads", "policy", "size", "stream")
+    __slots__ = ("commit_id", "count", "entry", "expected", "named", "payloads", "policy", "stream")
 
     def __init__(
         self,
@@ -126,12 +127,12 @@ class Draft:
         policy: int = REJECT,
     ) -> None:
         self.stream = stream
+        self.named = True
         self.commit_id = commit_id
         self.expected = expected
         self.policy = policy
         self.payloads = payloads
         self.count = len(payloads)
-        self.size = sum(map(len, payloads))
         if types.count(types[0]) == len(types):
             types = types[:1]
         if not any(ids):

@@ -44,6 +44,7 @@ BACKOFF_SECONDS_MIN: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 3.0  # a healed site should be found within seconds
 RELAY_GRACE_SECONDS: Final = 1.0  # wait so long for a commit's own node before asking another
 FRAME_BYTES_MAX: Final = 32 * MIB  # a push of the largest commits, unpacked
+HELLO_BYTES_MAX: Final = 64 * KIB  # the table of members; all that a stranger can make us unpack
 COMPRESS_ABOVE_BYTES: Final = 4 * KIB  # smaller frames cost more to pack than to send
 PUSH_BYTES_MAX: Final = 2 * MIB  # one push; two in memory for each peer
 PUSH_WINDOW_BYTES: Final = 16 * MIB  # own recent commits kept for peers that are close behind

@@ -196,7 +196,7 @@ def _read(bench: Bench, *, commit_events: int, events: int, connections: int = 1
         node.ready()
         bench.say(f"writes {events:,} events")
         _fill(bench, node, commits=events // commit_events, events=commit_events)
-        _wait_settled(node, "s0", events)
+        wait_settled(node, "s0", events)
         results = []
         for number in _counted(bench, "reads", extra=1):
             found = load(
@@ -263,7 +263,7 @@ class _Page(msgspec.Struct):
     events: list[_Event]
 
 
-def _wait_settled(node: Server, stream: str, events: int) -> None:
+def wait_settled(node: Server, stream: str, events: int) -> None:
     """Wait until the last event of a stream is settled."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
@@ -316,7 +316,7 @@ def memory(bench: Bench) -> Measured:
             found.append(node.rss_mib())
         # Each step writes to the streams in turn, from the first on.
         commits_of_first = steps * -(-(many // steps) // streams)
-        _wait_settled(node, "s0", commits_of_first * COMMIT_EVENTS)
+        wait_settled(node, "s0", commits_of_first * COMMIT_EVENTS)
         time.sleep(IDLE_SECONDS)
         found.append(node.rss_mib())
         size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

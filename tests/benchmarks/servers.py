@@ -157,7 +157,13 @@ def floor(directory: Path, core: int | None, *, parse: bool = False) -> Server:
     )
 
 
-def nodes(directory: Path, sites: Sequence[str], core: int | None = None) -> list[Server]:
+def nodes(
+    directory: Path,
+    sites: Sequence[str],
+    core: int | None = None,
+    *,
+    command: Sequence[str] = (sys.executable, "-m", "anabranch"),
+) -> list[Server]:
     """The nodes of a fresh cluster with one node in each site."""
     ports = free_ports(len(sites))
     config = directory / "cluster.toml"
@@ -170,7 +176,7 @@ def nodes(directory: Path, sites: Sequence[str], core: int | None = None) -> lis
         Server(
             f"node {site}1",
             [
-                *(sys.executable, "-m", "anabranch", "node", f"{site}1"),
+                *(*command, "node", f"{site}1"),
                 *("--config", str(config), "--data", str(directory / f"{site}1")),
             ],
             port,

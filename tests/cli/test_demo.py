@@ -84,6 +84,7 @@ async def tell(world: World, whole, monkeypatch, *, heal=True) -> Outcome:
     monkeypatch.setattr(demo_story, "SETTLE_SECONDS_UNHEALED", 0)
     monkeypatch.setattr(demo_story, "SETTLE_SECONDS", 0.2)
     monkeypatch.setattr(demo_story, "LINKS_SECONDS", 0.2)
+    monkeypatch.setattr(demo_story, "HELD_SECONDS", 0)
     monkeypatch.setattr(demo_story, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(demo_story, "HOP_SECONDS", 0)
     async with AsyncExitStack() as stack:
@@ -201,7 +202,7 @@ async def test_a_node_that_ends_is_told_with_the_end_of_its_log(tmp_path, monkey
         "anabranch.cli.demo_cluster.sys.executable", str(_program(tmp_path, "echo broken; exit 3"))
     )
     async with Cluster(tmp_path, SITES) as cluster:
-        with pytest.raises(CommandError, match=r"(?s)ny1 has ended with status 3.*broken"):
+        with pytest.raises(CommandError, match=r"(?s)1 has ended with status 3.*broken"):
             await cluster.ready()
 
 

@@ -1,5 +1,7 @@
 """Messages made up for tests: one of every kind, and strategies for any of them."""
 
+from hypothesis import strategies as st
+
 from anabranch.gossip.messages import (
     PROTOCOL,
     Ack,
@@ -14,12 +16,13 @@ from anabranch.gossip.messages import (
 )
 from anabranch.gossip.reports import Report
 from anabranch.storage.limits import SHARDS_MAX
-from hypothesis import strategies as st
 
 TABLE = [("ny1", "ny", 0, 11), ("lon1", "lon", 1, 0)]
 SENDER = Sender(1, 2**64 - 1, 4096, 1_700_000_000_123)
 REPORTS = [
-    Report(11, 1, 99, 5, 4096, 111 << 48, (3, 40, bytes(range(32))), [(0, 11, 7), (3, 22, 1 << 40)]),
+    Report(
+        11, 1, 99, 5, 4096, 111 << 48, (3, 40, bytes(range(32))), [(0, 11, 7), (3, 22, 1 << 40)]
+    ),
     Report(22, 1, 99, 6, 0, 0, None, []),
 ]
 ONE_OF_EACH = [

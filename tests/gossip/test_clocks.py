@@ -3,10 +3,11 @@
 from statistics import median_low
 
 import pytest
-from anabranch.gossip.clocks import Clocks
-from anabranch.storage.stamp import stamp_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from anabranch.gossip.clocks import Clocks
+from anabranch.storage.stamp import stamp_of
 
 NOW = 1_700_000_000_000
 OFFSETS = st.integers(-1_000_000, 1_000_000)

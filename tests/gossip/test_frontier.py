@@ -1,8 +1,9 @@
 """The frontier against a plain model: every call it ever got, kept and searched."""
 
-from anabranch.gossip.frontier import Frontier
 from hypothesis import given
 from hypothesis import strategies as st
+
+from anabranch.gossip.frontier import Frontier, LogKey
 
 LOGS = st.tuples(st.integers(0, 3), st.integers(1, 3))
 MOVES = st.lists(st.tuples(LOGS, st.integers(0, 12)), max_size=40)
@@ -16,7 +17,7 @@ def frontier_of(moves):
 
 
 def highest(moves):
-    last = {}
+    last: dict[LogKey, int] = {}
     for log, seq in moves:
         if seq > last.get(log, 0):
             last[log] = seq
@@ -33,7 +34,8 @@ def test_it_holds_the_highest_sequence_of_each_log(moves):
 
 @given(MOVES)
 def test_advance_says_whether_it_moved_and_the_version_counts_the_moves(moves):
-    frontier, last = Frontier(), {}
+    frontier = Frontier()
+    last: dict[LogKey, int] = {}
     moved = 0
     for log, seq in moves:
         grows = seq > last.get(log, 0)
@@ -46,7 +48,7 @@ def test_advance_says_whether_it_moved_and_the_version_counts_the_moves(moves):
 @given(MOVES)
 def test_since_tells_what_moved_after_every_version_there_ever_was(moves):
     frontier = Frontier()
-    snapshots = [(0, {})]
+    snapshots: list[tuple[int, dict[LogKey, int]]] = [(0, {})]
     for log, seq in moves:
         frontier.advance(log, seq)
         snapshots.append((frontier.version, dict(frontier.items())))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from anabranch.gossip.members import Cause, Member, Members
 from anabranch.gossip.messages import PROTOCOL, Hello
 
@@ -78,15 +79,13 @@ def test_all_members_of_one_table_have_the_same_mark():
     assert members(table=TABLE[::-1], known=ALL).mark == members(known=ALL).mark
 
 
-@pytest.mark.parametrize(
-    "change", [{"name": "ny2"}, {"site": "nj"}, {"priority": 7}], ids=lambda change: str(change)
-)
+@pytest.mark.parametrize("change", [{"name": "ny2"}, {"site": "nj"}, {"priority": 7}], ids=str)
 def test_any_difference_in_the_table_is_another_mark(change):
     odd = (replace(TABLE[0], **change), *TABLE[1:])
-    ORIGINS_OF = {**ORIGINS, "ny2": 11}
+    origins = {**ORIGINS, "ny2": 11}
     other = Members("trading", 64, "lon1", odd)
     for member in odd:
-        other.bind(member.name, ORIGINS_OF[member.name])
+        other.bind(member.name, origins[member.name])
     assert other.mark != members(known=ALL).mark
 
 
@@ -121,8 +120,10 @@ def test_a_member_is_welcome(known):
 
 def rows(**changes):
     """The member table of a good hello, with (site, priority, origin) of some names changed."""
-    table = {name: (site, priority, origin) for name, site, priority, origin in
-             members("lon1", ALL).hello().members}
+    table = {
+        name: (site, priority, origin)
+        for name, site, priority, origin in members("lon1", ALL).hello().members
+    }
     table.update(changes)
     return [(name, *row) for name, row in table.items() if row]
 

@@ -1,9 +1,10 @@
 """The outbox against a list of all that was ever put in."""
 
-from anabranch.gossip.frontier import Frontier
-from anabranch.gossip.outbox import Outbox
 from hypothesis import given
 from hypothesis import strategies as st
+
+from anabranch.gossip.frontier import Frontier
+from anabranch.gossip.outbox import Outbox
 
 ME = 7
 SHARDS = 3

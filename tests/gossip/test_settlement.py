@@ -7,12 +7,13 @@ settlement under test may be lower where its queues were thinned, and must never
 from itertools import product
 
 import pytest
-from anabranch.gossip import settlement as module
-from anabranch.gossip.frontier import Frontier
-from anabranch.gossip.settlement import Settlement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from anabranch.gossip.frontier import Frontier
+from anabranch.gossip.settlement import Settlement
+from anabranch.storage.limits import PROMISES_KEPT_MAX
 
 SHARDS = (0, 1)
 ME = 1
@@ -24,7 +25,7 @@ class Rule:
     def __init__(self, members, mine):
         self.members = members
         self.mine = mine
-        self.promises = {origin: [] for origin in members}
+        self.promises: dict[int, list[tuple[int, dict[int, int]]]] = {one: [] for one in members}
         self.reported = {ME: mine}
 
     def watermark(self, shard):
@@ -152,14 +153,13 @@ class ThinnedCluster(Cluster):
 
     thinned = True
 
-    @initialize()
-    def keep_few(self):
-        self.kept = module.PROMISES_KEPT_MAX
-        module.PROMISES_KEPT_MAX = 2
+    def __init__(self):
+        super().__init__()
+        self.bound = pytest.MonkeyPatch()
+        self.bound.setattr("anabranch.gossip.settlement.PROMISES_KEPT_MAX", 2)
 
     def teardown(self):
-        if hasattr(self, "kept"):
-            module.PROMISES_KEPT_MAX = self.kept
+        self.bound.undo()
         super().teardown()
 
 
@@ -257,7 +257,7 @@ def test_the_queue_is_bounded_however_long_nothing_settles(steps):
     for step in steps * 3:
         seq, time = seq + step, time + step
         settlement.promise(2, time, [(0, seq)])
-    assert len(settlement._queue.get((0, 2), ())) <= module.PROMISES_KEPT_MAX
+    assert len(settlement._queue.get((0, 2), ())) <= PROMISES_KEPT_MAX
 
 
 # -- who holds it back ---------------------------------------------------------------------------

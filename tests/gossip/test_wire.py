@@ -4,12 +4,18 @@ import tracemalloc
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
 from anabranch.gossip.messages import Message, Push, encode
 from anabranch.gossip.wire import from_frame, to_frame
 from anabranch.storage.errors import BadFrame
-from anabranch.storage.limits import COMPRESS_ABOVE_BYTES, FRAME_BYTES_MAX, MIB
-from hypothesis import given
-from hypothesis import strategies as st
+from anabranch.storage.limits import (
+    COMPRESS_ABOVE_BYTES,
+    FRAME_BYTES_MAX,
+    HELLO_BYTES_MAX,
+    MIB,
+)
 
 from .messages_made import ONE_OF_EACH, SENDER, messages
 
@@ -103,12 +109,23 @@ def test_a_bomb_costs_no_more_memory_than_the_limit():
         packed(bytes(2 * FRAME_BYTES_MAX)),
         packed(bytes(2 * FRAME_BYTES_MAX), write_content_size=False),
     ]
+    assert peak_of(bombs) < FRAME_BYTES_MAX + MIB
+
+
+def test_who_has_not_been_let_in_is_read_no_further_than_a_hello():
+    frames = [packed(encode(LARGE) * 100), b"\x00" + encode(LARGE) * 100]
+    assert peak_of(frames, HELLO_BYTES_MAX) < MIB
+    assert from_frame(to_frame(ONE_OF_EACH[0]), HELLO_BYTES_MAX) == ONE_OF_EACH[0]
+
+
+def peak_of(frames, *bytes_max):
+    """The most memory that it took to refuse all of these frames."""
     tracemalloc.start()
     try:
-        for bomb in bombs:
+        for frame in frames:
             with pytest.raises(BadFrame):
-                from_frame(bomb)
+                from_frame(frame, *bytes_max)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < FRAME_BYTES_MAX + 4 * MIB
+    return peak

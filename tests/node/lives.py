@@ -1,0 +1,139 @@
+"""A node's log, history and store without its links: what is settled, the test decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from anabranch.gossip.members import Member, Members
+from anabranch.node.fold import Held
+from anabranch.node.history import History
+from anabranch.node.recovery import recover
+from anabranch.node.store import Store
+from anabranch.simulations.disk import SimDisk
+from anabranch.storage.commit import Draft, receive
+from anabranch.storage.errors import AnabranchError
+from anabranch.storage.index import Index, MemoryIndex
+from anabranch.storage.keys import Place
+from anabranch.storage.limits import SEGMENT_BYTES
+from anabranch.storage.log import Log
+from anabranch.storage.state import State
+
+from .commits import ORIGINS, SHARDS, STREAMS, body_of, commit_id
+
+MINE = 11
+WALL_MS = 1_764_043_200_000
+TABLE = tuple(
+    Member(f"n{origin}", f"site{priority}", priority, f"http://n{origin}")
+    for origin, priority in ORIGINS.items()
+)
+
+
+class Life:
+    """One life of a data directory, from recovery to kill."""
+
+    def __init__(self, disk: SimDisk, index: Index, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.failures: list[AnabranchError] = []
+        self.wall_ms = WALL_MS
+        self.log = Log(
+            disk,
+            opening_state=lambda: self.store.state(everything=True),
+            on_durable=lambda end: self.store.durable(end),
+            on_failure=self.failures.append,
+            segment_bytes=segment_bytes,
+        )
+        self.members = Members("cluster", SHARDS, f"n{MINE}", TABLE)
+        self.history = History(index, self.log, SHARDS)
+        self.recovered = recover(self.log, self.history, self.members)
+        if self.recovered.state is None:
+            rows = [(one.name, one.site, one.priority, 0) for one in TABLE]
+            self.recovered.state = State(MINE, 1, SHARDS, "cluster", f"n{MINE}", 0, rows, {})
+        for origin in ORIGINS:
+            self.members.bind(f"n{origin}", origin)
+        self.store = Store(
+            self.log, self.history, self.members, self.recovered, 1, lambda group: None
+        )
+
+    async def start(self) -> None:
+        """As a node does: nothing is served before the first state record is on disk."""
+        self.log.start()
+        await self.log.wait(self.store.store_state(self.wall_ms, everything=True))
+
+    async def append(self, draft: Draft) -> Held:
+        held = self.store.stamp(draft, self.wall_ms)
+        await self.log.wait(held.position)
+        return held
+
+    def receive(self, draft: Draft, origin: int, stamp: int) -> bool:
+        """Take the next commit of another node."""
+        commit = receive(body_of(draft, origin, self.next_seq(draft, origin), stamp), SHARDS)
+        self.store.receive(commit, body_of(draft, origin, commit.seq, stamp))
+        return True
+
+    def next_seq(self, draft: Draft, origin: int) -> int:
+        from anabranch.storage.commit import shard_of
+
+        return self.store.arrived(shard_of(draft.stream, SHARDS), origin) + 1
+
+    async def durable(self) -> None:
+        """All that was appended is on disk and in the history."""
+        await self.log.wait(self.log.end - 1)
+
+    async def note(self) -> None:
+        """Log how far everything is settled."""
+        await self.log.wait(self.store.store_state(self.wall_ms))
+
+    def settle(self, watermark: int, *, commits_max: int = 1 << 30) -> list[Held]:
+        settled = []
+        for shard in range(SHARDS):
+            settled += self.history.settle(shard, watermark, commits_max)
+            self.history.write_settled()
+            self.store.note_settled(shard, self.history.mark(shard).watermark)
+        return settled
+
+
+def plain(place: Place) -> tuple[Any, ...]:
+    return tuple(place)
+
+
+@dataclass
+class Picture:
+    """All that a history shows of its settled part, and what it holds besides."""
+
+    marks: list[Any] = field(default_factory=list)
+    order: list[Any] = field(default_factory=list)
+    conflicts: list[Any] = field(default_factory=list)
+    streams: dict[str, list[Any]] = field(default_factory=dict)
+    names: list[tuple[str, int]] = field(default_factory=list)
+    ids: dict[tuple[int, int], Any] = field(default_factory=dict)
+    logs: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    frontier: dict[tuple[int, int], int] = field(default_factory=dict)
+    tentative: list[Any] = field(default_factory=list)
+
+
+def picture(history: History) -> Picture:
+    end = (1 << 64) - 2
+    shown = Picture()
+    shown.marks = [history.mark(shard) for shard in range(SHARDS)]
+    shown.order = list(history.settled_order((0, 0, 0), end))
+    shown.conflicts = list(history.settled_order((0, 0, 0), end, conflicts=True))
+    for name in STREAMS:
+        shown.streams[name] = list(history.settled_places(name, 0))
+        backwards = list(history.settled_places(name, 1 << 40, reverse=True))
+        assert backwards == shown.streams[name][::-1]
+    shown.names = history.names("", None, 1000)
+    for shard in range(SHARDS):
+        for number in range(40):
+            found = history.find(commit_id(number), shard)
+            shown.ids[number, shard] = found.key if isinstance(found, Held) else found
+        for origin in ORIGINS:
+            shown.logs[shard, origin] = list(history.log_entries(shard, origin, 0))
+    shown.frontier = dict(history.settled_frontier())
+    shown.tentative = sorted(
+        (one.held.key, one.outcome, one.first_revision) for one in history.all_tentative()
+    )
+    return shown
+
+
+def fresh() -> MemoryIndex:
+    return MemoryIndex()
