@@ -73,17 +73,19 @@ class History:
         self.tentative_commits += 1
 
     def settle(self, shard_number: int, watermark: int, commits_max: int) -> list[Held]:
-        """Make final what lies at or below a stamp, at most so many commits; these.
+        """Make final what lies at or below a stamp, or the first so many commits of it; these.
 
+        Commits of one stamp are never parted, so everything up to a mark's watermark is settled.
         `write_settled` has to follow before anything else is asked of this history.
         """
         shard = self._shards[shard_number]
-        count = min(shard.until(watermark), commits_max)
+        count = shard.until(watermark)
+        if count > commits_max:
+            watermark = shard.pending[commits_max - 1].key[0]
+            count = shard.until(watermark)
         if not count:
             return []
         commits = shard.pending[:count]
-        if shard.until(watermark) > count:
-            watermark = commits[-1].key[0]
         self._judge(shard, commits)
         shard.remove_first(count)
         for held in commits:
@@ -149,7 +151,7 @@ class History:
 
     def oldest_unsettled(self) -> int:
         """Where in the log the oldest commit that is not settled may be."""
-        oldest = self._log.end
+        oldest = self._log.durable  # what came later may not be held yet
         for unsettled in self._unsettled.values():
             oldest = min(oldest, unsettled[0].position)
         return oldest
@@ -188,7 +190,7 @@ class History:
         stop = _end_of_prefix(keys.name_key(prefix))
         pairs = self._index.scan(start, stop)
         if after is not None:
-            pairs = (pair for pair in pairs if pair[0] != start)
+            pairs = (pair for pair in pairs if pair[0] != keys.name_key(after))
         return [(key[1:].decode(), keys.number(value)) for key, value in islice(pairs, limit)]
 
     def tentative_names(self, prefix: str) -> list[str]:
@@ -248,7 +250,7 @@ class History:
     def all_tentative(self) -> Iterator[Standing]:
         """All tentative commits, stream by stream, with what they would be now."""
         for name, fold in self._streams.items():
-            yield from self.tentative(name, fold.pending[0].shard)
+            yield from self.tentative(name, fold.pending[0].shard, -1)
 
     def log_entries(self, shard: int, origin: int, after: int) -> Iterator[tuple[int, int, int]]:
         """(sequence, position, length) of a log's commits after a sequence."""

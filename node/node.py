@@ -32,6 +32,7 @@ from ..storage.index import Index
 from ..storage.keys import Place
 from ..storage.limits import DISK_RESERVE_BYTES
 from ..storage.log import Log
+from ..storage.stamp import milliseconds, stamp_of
 from ..storage.state import State
 from .clock import Clock, Random
 from .config import ClusterConfig
@@ -274,14 +275,9 @@ class Node:
         needs = self.replication.stranger
         if needs is not None:
             raise Unavailable(needs)
-        wall = self.clock.wall_ms()
-        ahead = self.clocks.ahead_ms(max(self.store.hlc.last, wall << 16), wall)
-        if ahead > 0:
-            raise Unavailable(
-                f"this node's clock is {ahead + self.clocks.max_offset_ms} ms ahead of the other "
-                "members', so they would hold its commits back: correct its clock, or append at "
-                "another node"
-            )
+        ahead = self.ahead_text()
+        if ahead is not None:
+            raise Unavailable(ahead)
         if self.log.full:
             raise Overloaded("more is waiting for the disk than fits; try again in a moment")
         if self.is_full:
@@ -289,6 +285,23 @@ class Node:
                 f"{self.free_bytes()} bytes are free on the data directory's disk, "
                 f"{DISK_RESERVE_BYTES} have to stay; free some space or append at another node"
             )
+
+    def ahead_text(self) -> str | None:
+        """Why this node's stamps would be held back by the others; None if they are fine."""
+        wall = self.clock.wall_ms()
+        if self.clocks.ahead_ms(max(self.store.hlc.last, stamp_of(wall)), wall) <= 0:
+            return None
+        off = wall - self.clocks.median_ms(wall)
+        if off > self.clocks.max_offset_ms:
+            return (
+                f"this node's clock is {off} ms ahead of the members', so they would hold its "
+                "commits back: correct its clock; until then append at another node"
+            )
+        left = milliseconds(self.store.hlc.last) - self.clocks.limit_ms(wall)
+        return (
+            "this node's clock was ahead of the members', and its last stamp still is: it takes "
+            f"appends again in {max(1, left) / 1000:.1f} s; until then append at another node"
+        )
 
     @property
     def is_full(self) -> bool:

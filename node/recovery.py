@@ -93,8 +93,15 @@ def _take_commit(found: Found, history: History, recovered: Recovered, members: 
     if commit.origin == recovered.state.origin:
         recovered.highest = max(recovered.highest, commit.hlc)
     log = (commit.shard, commit.origin)
-    if commit.seq <= recovered.frontier.get(log, 0):
+    last = recovered.frontier.get(log, 0)
+    if commit.seq <= last:
         return
+    if commit.seq != last + 1:
+        raise DamagedLog(
+            f"the commit at {found.header.position:#x} has sequence {commit.seq} of shard "
+            f"{commit.shard} and origin {commit.origin:016x}, but follows {last}: what lies "
+            "between is missing"
+        )
     recovered.frontier[log] = commit.seq
     priority = members.priority(commit.origin)
     if priority is None:

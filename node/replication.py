@@ -54,10 +54,12 @@ class Replication:
                 self._we_are_strangers(hello.name, objection.text)
             return objection
         if members.learn(hello):
+            known = members.bindings
             wall = self._node.clock.wall_ms()
             await self._node.log.wait(self._node.store.store_state(wall))
-            self._node.settler.begin()
-            self._node.renew_report()
+            if members.bindings == known:  # else more was learned, which is not durable yet
+                self._node.settler.begin()
+                self._node.renew_report()
         return None
 
     def refused(self, name: str, refusal: Refuse) -> None:
@@ -112,7 +114,8 @@ class Replication:
     def learn(self, origin: int, message: Message) -> None:
         """Take what a message says of its sender, and the reports that it carries."""
         node = self._node
-        node.clocks.learn(origin, message.sender.wall_ms, node.clock.wall_ms())
+        clock = node.clock
+        node.clocks.learn(origin, message.sender.wall_ms, clock.wall_ms(), clock.monotonic())
         for report in message.reports:
             node.settler.learn(report)
         if isinstance(message.body, ReportMessage) and message.body.close:

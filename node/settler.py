@@ -62,7 +62,7 @@ class Settler:
         mine = self.standings.of(self._mine)
         mine.epoch, mine.mark, mine.boot = (
             self._members.epoch,
-            self._members.mark,
+            self._members.mark if self.settlement is not None else 0,
             self._store.boot,
         )
         mine.counter = self._store.log.durable
@@ -130,7 +130,7 @@ class Settler:
             if not batch:
                 continue
             settled += batch
-            more = more or len(batch) == SETTLE_BATCH_COMMITS
+            more = more or len(batch) >= SETTLE_BATCH_COMMITS
             self._store.note_settled(shard, history.mark(shard).watermark)
             for origin, claim in list(self._claims.get(shard, {}).items()):
                 self._compare(origin, claim)

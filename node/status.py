@@ -48,17 +48,11 @@ def state_of(node: Node) -> str:
         return "failed"
     if node.replication.stranger is not None:
         return "stranger"
-    if clock_ahead_ms(node) > 0:
+    if node.ahead_text() is not None:
         return "clock_ahead"
     if node.is_full:
         return "disk_full"
     return "ready" if node.members.complete else "forming"
-
-
-def clock_ahead_ms(node: Node) -> int:
-    """How far this node's stamps are beyond what the others accept; 0 or less if they are fine."""
-    wall = node.clock.wall_ms()
-    return node.clocks.ahead_ms(max(node.store.hlc.last, stamp_of(wall)), wall)
 
 
 def needs_of(node: Node) -> list[str]:
@@ -68,11 +62,9 @@ def needs_of(node: Node) -> list[str]:
         needs.append(str(node.failure))
     if node.replication.stranger is not None:
         needs.append(node.replication.stranger)
-    if clock_ahead_ms(node) > 0:
-        needs.append(
-            f"correct this node's clock: it is {clock_ahead_ms(node) + node.clocks.max_offset_ms} "
-            "ms ahead of the members'; until then it refuses appends"
-        )
+    ahead = node.ahead_text()
+    if ahead is not None:
+        needs.append(ahead)
     needs += [
         f"correct the clock of {name}: its commits are stamped ahead of time and are held back "
         "here until then"

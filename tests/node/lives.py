@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anabranch.gossip.members import Member, Members
-from anabranch.node.fold import Held
+from anabranch.node.fold import Held, OrderKey
 from anabranch.node.history import History
 from anabranch.node.recovery import recover
 from anabranch.node.store import Store
 from anabranch.simulations.disk import SimDisk
-from anabranch.storage.commit import Draft, receive
+from anabranch.storage.commit import Draft, receive, shard_of
 from anabranch.storage.errors import AnabranchError
-from anabranch.storage.index import Index, MemoryIndex
-from anabranch.storage.keys import Place
+from anabranch.storage.index import Index
 from anabranch.storage.limits import SEGMENT_BYTES
 from anabranch.storage.log import Log
 from anabranch.storage.state import State
 
-from .commits import ORIGINS, SHARDS, STREAMS, body_of, commit_id
+from .commits import ORIGINS, SHARDS, STREAMS, Verdict, body_of, commit_id
 
 MINE = 11
 WALL_MS = 1_764_043_200_000
@@ -64,16 +63,12 @@ class Life:
         await self.log.wait(held.position)
         return held
 
-    def receive(self, draft: Draft, origin: int, stamp: int) -> bool:
-        """Take the next commit of another node."""
-        commit = receive(body_of(draft, origin, self.next_seq(draft, origin), stamp), SHARDS)
-        self.store.receive(commit, body_of(draft, origin, commit.seq, stamp))
-        return True
-
-    def next_seq(self, draft: Draft, origin: int) -> int:
-        from anabranch.storage.commit import shard_of
-
-        return self.store.arrived(shard_of(draft.stream, SHARDS), origin) + 1
+    def receive(self, draft: Draft, origin: int, stamp: int) -> Held:
+        """Take the next commit of another node; it is held once it is durable."""
+        seq = self.store.arrived(shard_of(draft.stream, SHARDS), origin) + 1
+        body = body_of(draft, origin, seq, stamp)
+        self.store.receive(receive(body, SHARDS), body)
+        return self.store._on_its_way[-1][0]
 
     async def durable(self) -> None:
         """All that was appended is on disk and in the history."""
@@ -90,10 +85,6 @@ class Life:
             self.history.write_settled()
             self.store.note_settled(shard, self.history.mark(shard).watermark)
         return settled
-
-
-def plain(place: Place) -> tuple[Any, ...]:
-    return tuple(place)
 
 
 @dataclass
@@ -135,5 +126,13 @@ def picture(history: History) -> Picture:
     return shown
 
 
-def fresh() -> MemoryIndex:
-    return MemoryIndex()
+def verdicts(history: History) -> dict[OrderKey, Verdict]:
+    """What a history says of every commit that it holds."""
+    settled = history.settled_order((0, 0, 0), (1 << 64) - 2)
+    found = {
+        (place.stamp, place.priority, place.origin): (place.outcome, place.first_revision)
+        for place in settled
+    }
+    for one in history.all_tentative():
+        found[one.held.key] = (one.outcome, one.first_revision)
+    return found

@@ -1,0 +1,216 @@
+"""Real processes: killed, wiped, damaged, misconfigured."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import aiohttp
+import pytest
+
+from .processes import Cluster
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    running = Cluster(tmp_path)
+    yield running
+    await running.close()
+
+
+async def test_kill_9_loses_nothing_that_was_acknowledged(cluster: Cluster) -> None:
+    await cluster.start()
+    acknowledged: set[str] = set()
+    generator = Random(1)
+    writing = True
+
+    async def client(name: str) -> None:
+        number = 0
+        while writing:
+            number += 1
+            key = f"{name}-{number}"
+            node = cluster.names[number % 3]
+            try:
+                status, _ = await cluster.append(node, f"s{number % 7}", key, key=key)
+            except aiohttp.ClientError:
+                continue  # nobody said that this one was written
+            if status == 201:
+                acknowledged.add(key)
+
+    clients = [asyncio.create_task(client(f"c{at}")) for at in range(6)]
+    for _ in range(4):
+        before = len(acknowledged)
+
+        async def some_more(before: int = before) -> bool:
+            return len(acknowledged) > before + 150
+
+        await cluster.until(some_more, "clients get on")
+        victim = generator.choice(cluster.names)
+        await cluster.kill(victim)
+        await cluster.start(victim)
+    writing = False
+    await asyncio.gather(*clients)
+    await cluster.until(cluster.settled, "all is settled and the same")
+    histories = [await cluster.all_events(node) for node in cluster.names]
+    assert histories[0] == histories[1] == histories[2]
+    shown = [event["data"] for event in histories[0]]
+    assert len(set(shown)) == len(shown), "each is shown once"
+    assert acknowledged <= set(shown), "and none is missing"
+    assert len(acknowledged) > 600
+
+
+async def test_of_two_that_expect_the_same_one_wins_everywhere(cluster: Cluster) -> None:
+    await cluster.start()
+    answers = await asyncio.gather(
+        *(
+            cluster.append(node, "s", node, "?expected=none&ack=settled&timeout=20")
+            for node in cluster.names
+        )
+    )
+    assert sorted(status for status, _ in answers) == [201, 409, 409]
+    winners = set()
+    for node in cluster.names:
+        await cluster.until(cluster.settled, "all is settled")
+        _, page = await cluster.get(node, "/v1/streams/s/events?read=settled")
+        winners.add(tuple(event["data"] for event in page["events"]))
+    assert len(winners) == 1
+    assert len(winners.pop()) == 1
+
+
+async def test_a_wiped_node_is_not_taken_for_the_old_one(cluster: Cluster) -> None:
+    await cluster.start()
+    await cluster.append("c", "s", 1)
+    await cluster.until(cluster.settled, "all is settled")
+    await cluster.kill("c")
+    shutil.rmtree(cluster.data("c"))
+    await cluster.start("c")
+
+    async def knows() -> bool:
+        _, status = await cluster.get("c", "/v1/status")
+        return bool(status["state"] == "stranger")
+
+    await cluster.until(knows, "the wiped node learns that it is a stranger")
+    _, status = await cluster.get("c", "/v1/status")
+    assert "old directory" in status["needs"][0]
+    status_code, problem = await cluster.append("c", "s", 2)
+    assert status_code == 503
+    assert "append at another node" in problem["detail"]
+    assert (await cluster.get("c", "/readyz"))[0] == 503
+    assert (await cluster.append("a", "s", 3))[0] == 201, "the others go on"
+
+    async def waits() -> bool:
+        _, status = await cluster.get("a", "/v1/status")
+        return [one["name"] for one in status["watermark"]["held_back_by"]] == ["c"]
+
+    await cluster.until(waits, "the others say whom they wait for")
+    _, status = await cluster.get("a", "/v1/status")
+    (link,) = [peer for peer in status["peers"] if peer["name"] == "c"]
+    assert link["link"] == "refused"
+    assert "wiped or replaced" in link["error"]
+
+
+async def test_damage_in_the_middle_stops_the_node_and_names_the_place(cluster: Cluster) -> None:
+    await cluster.start("a")
+    for number in range(50):
+        await cluster.append("a", "s", number)
+    await cluster.kill("a")
+    (segment,) = (cluster.data("a") / "log").iterdir()
+    raw = bytearray(segment.read_bytes())
+    raw[len(raw) // 2] ^= 0x10
+    segment.write_bytes(raw)
+    cluster.launch("a")
+    assert await cluster.ended("a") == 1
+    last = cluster.log("a").splitlines()[-1]
+    assert segment.name in last
+    assert "offset" in last
+    assert segment.read_bytes() == raw, "nothing was changed"
+
+
+async def test_a_torn_tail_is_cut(cluster: Cluster) -> None:
+    await cluster.start()
+    for number in range(20):
+        await cluster.append("a", "s", number)
+    await cluster.until(cluster.settled, "all is settled")
+    await cluster.kill("a")
+    (segment,) = (cluster.data("a") / "log").iterdir()
+    with segment.open("ab") as file:
+        file.write(b"\xab\x01\x01\x00half a record")
+    await cluster.start("a")
+    assert "cut short" in cluster.log("a")
+    await cluster.append("a", "s", 20)
+    await cluster.until(cluster.settled, "all is settled")
+    assert [event["data"] for event in await cluster.all_events("b")] == [*range(21)]
+
+
+async def test_a_lost_index_is_rebuilt(cluster: Cluster) -> None:
+    await cluster.start()
+    for number in range(30):
+        await cluster.append("a", f"s{number % 4}", number)
+    await cluster.until(cluster.settled, "all is settled")
+    assert await cluster.stop("b") == 0
+    shutil.rmtree(cluster.data("b") / "index")
+    await cluster.start("b")
+    await cluster.until(cluster.settled, "all is settled again")
+    assert await cluster.all_events("a") == await cluster.all_events("b")
+
+
+async def test_clusters_that_do_not_belong_together_refuse_each_other(cluster: Cluster) -> None:
+    await cluster.start("a")
+    other = cluster.directory / "other.toml"
+    cluster.write_config(other, "another", 8)
+    cluster.launch("b", other)
+    more = cluster.directory / "more.toml"
+    cluster.write_config(more, "test", 16)
+    cluster.launch("c", more)
+
+    async def refused() -> bool:
+        _, status = await cluster.get("a", "/v1/status")
+        return all(peer["link"] == "refused" for peer in status["peers"])
+
+    await cluster.until(refused, "both are refused")
+    _, status = await cluster.get("a", "/v1/status")
+    errors = [peer["error"] for peer in status["peers"]]
+    assert "to 'another'" in errors[0]
+    assert "c has 16" in errors[1]
+    assert all(member["origin"] is None for member in status["members"] if not member["self"])
+
+
+async def test_a_directory_belongs_to_one_process_and_one_node(cluster: Cluster) -> None:
+    await cluster.start("a")
+    first = cluster.processes.pop("a")
+    try:
+        cluster.launch("a")
+        assert await cluster.ended("a") == 1
+        assert "in use by another process" in cluster.log("a")
+    finally:
+        cluster.processes["a"] = first
+    await cluster.stop("a")
+    shutil.copytree(cluster.data("a"), cluster.data("b"))
+    cluster.launch("b")
+    assert await cluster.ended("b") == 2
+    assert "belongs to node 'a'" in cluster.log("b")
+
+
+async def test_a_wrong_file_is_said_in_a_sentence(cluster: Cluster) -> None:
+    bad = cluster.directory / "bad.toml"
+    for text, said in (
+        ("[cluster", "not TOML"),
+        ("", "no [cluster] table"),
+        ('[cluster]\nname = "x"', "no [[member]]"),
+        ('[cluster]\nname = "x"\nshards = 0', "shards is 0"),
+        ('[cluster]\nname = "x"\n[[member]]\nname = "a"\nsite = "a"\nurl = "ftp://x"', "url of a"),
+    ):
+        bad.write_text(text)
+        cluster.launch("a", bad)
+        assert await cluster.ended("a") == 2
+        last = cluster.log("a").splitlines()[-1]
+        assert said in last.replace('\\"', '"')
+        assert "Traceback" not in cluster.log("a")
+    cluster.launch("nobody")
+    assert await cluster.ended("nobody") == 2
+    assert "no [[member]] is named 'nobody'" in cluster.log("nobody")
