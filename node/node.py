@@ -15,7 +15,6 @@ from contextlib import suppress
 from ..gossip.clocks import Clocks
 from ..gossip.members import Members
 from ..gossip.outbox import Outbox
-from ..gossip.peer import Dialer, answer
 from ..gossip.transport import Link, Network
 from ..storage.commit import Draft, shard_of
 from ..storage.disk import Disk
@@ -81,7 +80,6 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self._final: dict[OrderKey, list[asyncio.Future[None]]] = {}
         self._settling = False
-        self.dialers: dict[str, Dialer] = {}
         self._free_bytes = 0
         self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
         self.started = clock.monotonic()
@@ -106,16 +104,25 @@ class Node:
         self.outbox = Outbox(recovered.state.origin, self.config.tuning.push_window_bytes)
         self.store = self._open_store(recovered)
         self.settler = Settler(self.store, self.members)
-        self.replication = Replication(self)
+        self.replication = Replication(
+            self.store,
+            self.settler,
+            self.outbox,
+            clock=self.clock,
+            clocks=self.clocks,
+            random=self.random,
+            network=self._network,
+            heartbeat_seconds=self.config.tuning.heartbeat_seconds,
+            renew_report=self.renew_report,
+            on_learned=self.settle_soon,
+            on_failure=self.fail,
+        )
         self.log.start()
         position = self.store.store_state(self.clock.wall_ms(), everything=True)
         await self.log.wait(position)
-        others = [member for member in self.members.table if member.name != self.me.name]
-        self.dialers = {
-            member.name: Dialer(self.replication, self._network, member) for member in others
-        }
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(dialer.run()) for dialer in self.dialers.values()]
+        dialers = self.replication.dialers.values()
+        self._tasks = [loop.create_task(dialer.run()) for dialer in dialers]
         self._tasks.append(loop.create_task(self._beat()))
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
@@ -247,8 +254,7 @@ class Node:
         """Return when a commit is settled, or the time is up."""
         future = asyncio.get_running_loop().create_future()
         self._final.setdefault(held.key, []).append(future)
-        for dialer in self.dialers.values():
-            dialer.ask_to_close(held.key[0])
+        self.replication.ask_to_close(held.key[0])
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await future
@@ -327,8 +333,7 @@ class Node:
             if held.key[2] == mine:
                 self.outbox.add(held.shard, held.seq, body)
         self.renew_report()
-        for dialer in self.dialers.values():
-            dialer.wake()
+        self.replication.wake()
         self.settle_soon()
 
     # -- settling -------------------------------------------------------------------------------
@@ -367,14 +372,13 @@ class Node:
 
     async def answer(self, link: Link) -> None:
         """Serve a link that another node has dialled, until it ends."""
-        await answer(self.replication, link, self.replication.opened)
+        await self.replication.answer(link)
 
     # -- reading --------------------------------------------------------------------------------
 
     async def durable_before_read(self) -> None:
         """Return when all that is in the fold now is on disk: a reader sees nothing that may go."""
-        if self.log.backlog_bytes:
-            await self.log.wait(self.log.end - 1)
+        await self.log.wait_all()
 
     def damaged(self, error: DamagedLog) -> None:
         """A record that was read is not what was written: this version stops (it can't heal)."""

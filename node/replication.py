@@ -4,50 +4,102 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from ..gossip.clocks import Clocks
 from ..gossip.frontier import Frontier, LogKey
 from ..gossip.members import Cause, Objection
 from ..gossip.messages import Hello, Message, Refuse, ReportMessage, Sender
 from ..gossip.outbox import Outbox
+from ..gossip.peer import Dialer, answer
 from ..gossip.reports import Report, Told
-from ..gossip.transport import Link
+from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
-from ..storage.errors import LinkLost
+from ..storage.errors import AnabranchError, DiskError
 from ..storage.stamp import milliseconds
-
-if TYPE_CHECKING:
-    from .node import Node
+from .clock import Clock, Random
+from .settler import Settler
+from .store import Store
 
 _log = logging.getLogger(__name__)
 
 
 class Replication:
-    """The host of all links of one node."""
+    """All links of one node, dialled and answered.
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.opened: dict[str, set[Link]] = {}  # links that others dialled, by their names
+    `on_learned` is called when reports or members have been learned that may allow to settle;
+    `renew_report` makes this node promise as much as is true now; `on_failure` ends the node.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it needs of its node, part by part
+        self,
+        store: Store,
+        settler: Settler,
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        clocks: Clocks,
+        random: Random,
+        network: Network,
+        heartbeat_seconds: float,
+        renew_report: Callable[[], None],
+        on_learned: Callable[[], None],
+        on_failure: Callable[[AnabranchError], None],
+    ) -> None:
+        self.outbox = outbox
+        self.heartbeat_seconds = heartbeat_seconds
         self.pulling: set[LogKey] = set()
         self.held_back: dict[LogKey, int] = {}  # the stamp that is ahead of time
         self.stranger: str | None = None  # why this node is not taken for a member
-        self._cut_until: dict[str, float] = {}
+        self._store = store
+        self._members = store.members
+        self._settler = settler
+        self._clock = clock
+        self._clocks = clocks
+        self._random = random
+        self._renew_report = renew_report
+        self._on_learned = on_learned
+        self._on_failure = on_failure
+        self._opened: dict[str, set[Link]] = {}  # links that others dialled, by their names
         self._closing: set[asyncio.Task[None]] = set()
+        self._cut_until: dict[str, float] = {}
+        self.dialers = {
+            member.name: Dialer(self, network, member)
+            for member in self._members.table
+            if member.name != self._members.me
+        }
+
+    async def answer(self, link: Link) -> None:
+        """Serve a link that another node has dialled, until it ends."""
+        try:
+            await answer(self, link, self._opened)
+        except DiskError as error:
+            self._on_failure(error)
+
+    def wake(self) -> None:
+        """There is something new to push."""
+        for dialer in self.dialers.values():
+            dialer.wake()
+
+    def ask_to_close(self, stamp: int) -> None:
+        """Ask all members at once to promise at least this stamp."""
+        for dialer in self.dialers.values():
+            dialer.ask_to_close(stamp)
 
     # -- who is there ----------------------------------------------------------------------------
 
     def hello(self) -> Hello:
         """What to say first."""
-        return self._node.members.hello()
+        return self._members.hello()
 
     def sender(self) -> Sender:
         """The head of every message."""
-        node = self._node
-        return Sender(node.members.epoch, node.boot, node.log.durable, node.clock.wall_ms())
+        store = self._store
+        return Sender(self._members.epoch, store.boot, store.log.durable, self._clock.wall_ms())
 
     async def meet(self, hello: Hello) -> Objection | None:
         """Check who is there; a new origin is durable before it counts."""
-        members = self._node.members
+        members = self._members
         objection = members.objection(hello)
         if objection is not None:
             if objection.cause is Cause.KNOWN_AS:
@@ -55,11 +107,11 @@ class Replication:
             return objection
         if members.learn(hello):
             known = members.bindings
-            wall = self._node.clock.wall_ms()
-            await self._node.log.wait(self._node.store.store_state(wall))
+            position = self._store.store_state(self._clock.wall_ms())
+            await self._store.log.wait(position)
             if members.bindings == known:  # else more was learned, which is not durable yet
-                self._node.settler.begin()
-                self._node.renew_report()
+                self._settler.begin()
+                self._renew_report()
         return None
 
     def refused(self, name: str, refusal: Refuse) -> None:
@@ -69,7 +121,7 @@ class Replication:
 
     def _we_are_strangers(self, name: str, why: str) -> None:
         if self.stranger is None:
-            me = self._node.me.name
+            me = self._members.me
             self.stranger = (
                 f"{name} does not take this node for {me}: {why}. Its promises from before can't "
                 f"bind this directory. Start {me} with its old directory; if that is lost, {me} "
@@ -82,23 +134,22 @@ class Replication:
 
     def cut(self, names: list[str], seconds: float) -> None:
         """Break the links with some members, and refuse new ones for a while."""
-        until = self._node.clock.monotonic() + seconds
+        until = self._clock.monotonic() + seconds
         self._cut_until = dict.fromkeys(names, until) if seconds > 0 else {}
         _log.warning("drill: links with %s are cut for %s s", ", ".join(names) or "nobody", seconds)
         loop = asyncio.get_running_loop()
         for name in names:
-            for link in list(self.opened.get(name, ())):
+            for link in list(self._opened.get(name, ())):
                 self._closing.add(task := loop.create_task(link.close()))
                 task.add_done_callback(self._closing.discard)
-        for dialer in self._node.dialers.values():
-            dialer.wake()
+        self.wake()
 
     def is_cut(self, name: str) -> bool:
         """Whether a drill has cut the links with a member."""
         until = self._cut_until.get(name)
         if until is None:
             return False
-        if self._node.clock.monotonic() < until:
+        if self._clock.monotonic() < until:
             return True
         del self._cut_until[name]
         _log.warning("drill: links with %s are no longer cut", name)
@@ -106,71 +157,62 @@ class Replication:
 
     async def close(self) -> None:
         """End all links that others dialled."""
-        links = [link for links in self.opened.values() for link in links]
+        links = [link for links in self._opened.values() for link in links]
         await asyncio.gather(*(link.close() for link in links), *self._closing)
 
     # -- reports ---------------------------------------------------------------------------------
 
     def learn(self, origin: int, message: Message) -> None:
         """Take what a message says of its sender, and the reports that it carries."""
-        node = self._node
-        clock = node.clock
-        node.clocks.learn(origin, message.sender.wall_ms, clock.wall_ms(), clock.monotonic())
+        clock = self._clock
+        self._clocks.learn(origin, message.sender.wall_ms, clock.wall_ms(), clock.monotonic())
         for report in message.reports:
-            node.settler.learn(report)
+            self._settler.learn(report)
         if isinstance(message.body, ReportMessage) and message.body.close:
             self._observe(message.body.close)
         if message.reports:
-            node.settle_soon()
+            self._on_learned()
 
     def tell(self, told: Told) -> list[Report]:
         """Reports that a link has not carried yet: this node's own, then the others'."""
-        standings = self._node.settler.standings
-        mine = self._node.store.origin
-        origins = [mine, *(one for one in self._node.members.origins if one != mine)]
+        standings, mine = self._settler.standings, self._store.origin
+        origins = [mine, *(one for one in self._members.origins if one != mine)]
         reports = (told.tell(one, standings.of(one)) for one in origins if one in standings)
         return [report for report in reports if report is not None]
 
     async def close_up(self, stamp: int) -> None:
         """Return when this node can promise a stamp that a peer asked for."""
-        node = self._node
-        if not stamp or node.settler.standings.of(node.store.origin).promise >= stamp:
+        if not stamp or self._settler.standings.of(self._store.origin).promise >= stamp:
             return
-        if node.log.backlog_bytes:
-            await node.log.wait(node.log.end - 1)
-        node.renew_report()
+        await self._store.log.wait_all()
+        self._renew_report()
 
     def _observe(self, stamp: int) -> None:
-        node = self._node
-        if node.clocks.ahead_ms(stamp, node.clock.wall_ms()) <= 0:
-            node.store.hlc.observe(stamp)
+        if self._clocks.ahead_ms(stamp, self._clock.wall_ms()) <= 0:
+            self._store.hlc.observe(stamp)
 
     def frontier_of(self, origin: int) -> Frontier:
         """What a member was last heard to hold."""
-        return self._node.settler.standings.of(origin).frontier
+        return self._settler.standings.of(origin).frontier
 
     def pushes_to(self, name: str) -> bool:
         """Whether this node's own link to a member pushes new commits there."""
-        return self._node.dialers[name].live
+        return self.dialers[name].live
 
     # -- commits ---------------------------------------------------------------------------------
 
-    @property
-    def outbox(self) -> Outbox:
-        """Own recent commits."""
-        return self._node.outbox
-
     def behind(self, origin: int) -> dict[LogKey, tuple[int, int]]:
         """Logs of which a member holds more, and may be asked for."""
-        node = self._node
-        wall = node.clock.wall_ms()
+        wall = self._clock.wall_ms()
         for log, stamp in list(self.held_back.items()):
-            if node.clocks.ahead_ms(stamp, wall) <= 0:
+            if self._clocks.ahead_ms(stamp, wall) <= 0:
                 del self.held_back[log]
+        behind = self._store.frontier.behind(self.frontier_of(origin))
+        mine = self._store.origin
         return {
             log: (own, theirs)
-            for log, (own, theirs) in node.store.frontier.behind(self.frontier_of(origin)).items()
-            if log[1] != node.store.origin and log not in self.held_back
+            for log, (own, theirs) in behind.items()
+            if log[1] != mine and log not in self.held_back
         }
 
     async def take(self, commits: list[bytes]) -> None:
@@ -179,46 +221,40 @@ class Replication:
         What does not follow on what is here, is here already, or is ahead of time is left out;
         the report that answers tells which. Raises BadFrame if a commit is not well-formed.
         """
-        node = self._node
         for body in commits:
-            commit = receive(body, node.config.shards)
+            commit = receive(body, self._members.shards)
             if self._welcome(commit):
-                node.store.receive(commit, body)
-        if node.log.backlog_bytes:
-            await node.log.wait(node.log.end - 1)
-        if node.failure is not None:
-            raise LinkLost("this node is about to end")
+                self._store.receive(commit, body)
+        await self._store.log.wait_all()
 
     def _welcome(self, commit: Commit) -> bool:
-        node = self._node
         log = (commit.shard, commit.origin)
-        if node.members.priority(commit.origin) is None or commit.origin == node.store.origin:
+        if self._members.priority(commit.origin) is None or commit.origin == self._store.origin:
             return False
-        if commit.seq != node.store.arrived(*log) + 1 or commit.shard in node.settler.disputes:
+        if commit.seq != self._store.arrived(*log) + 1 or commit.shard in self._settler.disputes:
             return False
-        wall = node.clock.wall_ms()
-        if node.clocks.ahead_ms(commit.hlc, wall) > 0:
+        wall = self._clock.wall_ms()
+        if self._clocks.ahead_ms(commit.hlc, wall) > 0:
             self._hold_back(commit, wall)
             return False
-        settlement = node.settler.settlement
+        settlement = self._settler.settlement
         if settlement is not None and commit.hlc <= settlement.watermark(commit.shard):
-            node.settler.dispute(
+            self._settler.dispute(
                 commit.shard,
-                f"{node.members.name(commit.origin)} sent commit {commit.id.hex()} of shard "
+                f"{self._members.name(commit.origin)} sent commit {commit.id.hex()} of shard "
                 f"{commit.shard}, stamped at a time that is settled: it broke its promise",
             )
             return False
         return True
 
     def _hold_back(self, commit: Commit, wall: int) -> None:
-        node = self._node
         log = (commit.shard, commit.origin)
         if not any(origin == commit.origin for _, origin in self.held_back):
             _log.error(
                 "commits of %s are stamped %d ms ahead of the members' clocks and are held back "
                 "until then: correct the clock of that node",
-                node.members.name(commit.origin),
-                milliseconds(commit.hlc) - node.clocks.median_ms(wall),
+                self._members.name(commit.origin),
+                milliseconds(commit.hlc) - self._clocks.median_ms(wall),
             )
         self.held_back[log] = commit.hlc
 
@@ -226,9 +262,9 @@ class Replication:
         """Commits after a sequence, log by log, up to so many bytes (one at least)."""
         commits: list[bytes] = []
         size = 0
-        history = self._node.history
+        history = self._store.history
         for shard, origin, after in wanted:
-            held = self._node.store.frontier[shard, origin]
+            held = self._store.frontier[shard, origin]
             for seq, position, length in history.log_entries(shard, origin, after):
                 if seq > held or (commits and size + length > bytes_max):
                     break
@@ -240,15 +276,10 @@ class Replication:
 
     # -- time and luck ---------------------------------------------------------------------------
 
-    @property
-    def heartbeat_seconds(self) -> float:
-        """How often to report when there is nothing else to say."""
-        return self._node.config.tuning.heartbeat_seconds
-
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back."""
-        return self._node.clock.monotonic()
+        return self._clock.monotonic()
 
     def jitter(self, seconds: float) -> float:
         """A random time up to so many seconds."""
-        return self._node.random.uniform(seconds)
+        return self._random.uniform(seconds)

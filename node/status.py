@@ -31,7 +31,7 @@ def status(node: Node) -> dict[str, Any]:
         "state": state_of(node),
         "needs": needs,
         "members": [_member(node, member.name) for member in node.members.table],
-        "peers": [_peer(node, name) for name in node.dialers],
+        "peers": [_peer(node, name) for name in node.replication.dialers],
         "watermark": _watermark(node),
         "disputed_shards": sorted(node.settler.disputes),
         "log": {
@@ -78,7 +78,7 @@ def needs_of(node: Node) -> list[str]:
             f"start {', '.join(unknown)}: nothing can settle before every member was seen once"
         )
     needs += list(node.settler.disputes.values())
-    for name, dialer in node.dialers.items():
+    for name, dialer in node.replication.dialers.items():
         if dialer.state == "refused":
             needs.append(f"link to {name}: {dialer.error}")
     return needs
@@ -108,7 +108,7 @@ def _member(node: Node, name: str) -> dict[str, Any]:
 
 
 def _peer(node: Node, name: str) -> dict[str, Any]:
-    dialer = node.dialers[name]
+    dialer = node.replication.dialers[name]
     origin = node.members.origin(name)
     standing = None if origin is None else node.settler.standings.of(origin)
     lag = 0

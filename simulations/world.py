@@ -107,7 +107,7 @@ class World:
             name: (
                 node.history.tentative_commits,
                 dict(node.settler.disputes),
-                {peer: dialer.state for peer, dialer in node.dialers.items()},
+                {peer: dialer.state for peer, dialer in node.replication.dialers.items()},
             )
             for name, node in self.nodes.items()
         }

@@ -162,6 +162,11 @@ class Log:
         else:
             waiting.append((position, future))
 
+    async def wait_all(self) -> None:
+        """Return when all that has been appended until now is on disk."""
+        if self.backlog_bytes:
+            await self.wait(self.end - 1)
+
     def _put(self, kind: int, body: bytes) -> int:
         position = self.end
         header, self._link = frame(kind, body, position, self._synced, self._link)

@@ -37,7 +37,7 @@ class Life:
         self.log = Log(
             disk,
             opening_state=lambda: self.store.state(everything=True),
-            on_durable=lambda end: self.store.durable(end),
+            on_durable=self.durable_until,
             on_failure=self.failures.append,
             segment_bytes=segment_bytes,
         )
@@ -52,6 +52,9 @@ class Life:
         self.store = Store(
             self.log, self.history, self.members, self.recovered, 1, lambda group: None
         )
+
+    def durable_until(self, end: int) -> None:
+        self.store.durable(end)
 
     async def start(self) -> None:
         """As a node does: nothing is served before the first state record is on disk."""

@@ -98,7 +98,11 @@ def test_any_order_of_arrival_gives_the_plain_fold(commits: list[Drawn], luck: R
             assert shard.verdicts() == folded(ours[:number])
     assert shard.verdicts() == folded(ours)
     for name, stream in shard.streams.items():
-        shown = [one.count for one in ours if one.stream == name and folded(ours)[one.key][0] in (ACCEPTED, KEPT)]  # fmt: skip
+        shown = [
+            one.count
+            for one in ours
+            if one.stream == name and folded(ours)[one.key][0] in (ACCEPTED, KEPT)
+        ]
         assert stream.last_revision(shard.fold.seen) == sum(shown) - 1
 
 
@@ -160,7 +164,10 @@ def test_every_outcome_has_a_word():
 
 
 def test_of_conditional_commits_on_one_revision_the_lowest_key_wins():
-    ours = [held(draft("a", number, expected=EXPECT_NONE), origin, 1, 5) for number, origin in enumerate(ORIGINS)]  # fmt: skip
+    ours = [
+        held(draft("a", number, expected=EXPECT_NONE), origin, 1, 5)
+        for number, origin in enumerate(ORIGINS)
+    ]
     for arrival in (ours, ours[::-1], [ours[1], ours[2], ours[0]]):
         shard = Shard()
         for one in arrival:

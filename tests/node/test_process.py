@@ -108,10 +108,13 @@ async def test_a_wiped_node_is_not_taken_for_the_old_one(cluster: Cluster) -> No
         return [one["name"] for one in status["watermark"]["held_back_by"]] == ["c"]
 
     await cluster.until(waits, "the others say whom they wait for")
-    _, status = await cluster.get("a", "/v1/status")
-    (link,) = [peer for peer in status["peers"] if peer["name"] == "c"]
-    assert link["link"] == "refused"
-    assert "wiped or replaced" in link["error"]
+
+    async def refused() -> bool:
+        _, status = await cluster.get("a", "/v1/status")
+        (link,) = [peer for peer in status["peers"] if peer["name"] == "c"]
+        return bool(link["link"] == "refused" and "wiped or replaced" in link["error"])
+
+    await cluster.until(refused, "the others say why they refuse it")
 
 
 async def test_damage_in_the_middle_stops_the_node_and_names_the_place(cluster: Cluster) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 
 import pytest
 
+from anabranch.gossip.members import Members
 from anabranch.node.fold import Held
 from anabranch.node.history import History
 from anabranch.node.recovery import recover
 from anabranch.simulations.disk import SimDisk
 from anabranch.simulations.loop import run
-from anabranch.storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, REJECT, Draft
+from anabranch.storage.commit import (
+    EXPECT_ANY,
+    EXPECT_EXISTS,
+    EXPECT_NONE,
+    KEEP,
+    REJECT,
+    Draft,
+    shard_of,
+)
 from anabranch.storage.errors import ConfigError, DamagedLog
 from anabranch.storage.index import MemoryIndex
 from anabranch.storage.log import Log
@@ -84,7 +92,7 @@ class Story:
         kind = self.luck.randrange(10)
         if kind < 3:
             drafted = self.draft()
-            if life.history.find(drafted.commit_id, self.shard(drafted)) is None:
+            if life.history.find(drafted.commit_id, shard_of(drafted.stream, SHARDS)) is None:
                 self.held.append(await life.append(drafted))
         elif kind < 6:
             origin = self.luck.choice(OTHERS)
@@ -93,7 +101,9 @@ class Story:
         elif kind < 8:
             await life.durable()
             watermark = min(life.store.promise(self.wall_ms), *self.clocks.values())
-            life.settle(watermark - self.luck.choice([0, 0, 3]), commits_max=self.luck.choice([1, 3, 1000]))  # fmt: skip
+            life.settle(
+                watermark - self.luck.choice([0, 0, 3]), commits_max=self.luck.choice([1, 3, 1000])
+            )
             self.noted = False
         elif kind == 8:
             await life.note()
@@ -104,11 +114,6 @@ class Story:
             await life.durable()
             self.settled += len(picture(life.history).order)
             assert verdicts(life.history) == folded(self.held)
-
-    def shard(self, drafted: Draft) -> int:
-        from anabranch.storage.commit import shard_of
-
-        return shard_of(drafted.stream, SHARDS)
 
     async def lives(self) -> None:
         for _ in range(4):
@@ -200,7 +205,10 @@ def test_an_empty_directory_tells_nothing():
 
 def test_the_last_state_tells_the_members_the_ceiling_and_how_far_all_is_settled():
     stamps = [stamp_of(WALL_MS) + number for number in range(4)]
-    commits = [(COMMIT, body_of(draft("a", number), 22, number + 1, stamp)) for number, stamp in enumerate(stamps)]  # fmt: skip
+    commits = [
+        (COMMIT, body_of(draft("a", number), 22, number + 1, stamp))
+        for number, stamp in enumerate(stamps)
+    ]
     shard = 0
     shard = recovered_from(
         directory((STATE, state_body(state())), *commits)
@@ -257,7 +265,7 @@ def test_a_torn_tail_is_said(caplog):
                             ]
                         )
                     ),
-                ),  # fmt: skip
+                ),
                 (COMMIT, body_of(draft("a", 1), 22, 1, 40)),
             ],
             "origin 0000000000000016, which no state record before it names",
@@ -275,8 +283,6 @@ def test_what_makes_no_sense_stops_the_node(records, message):
 
 
 def recover_only(disk: SimDisk) -> None:
-    from anabranch.gossip.members import Members
-
     log = log_of(disk)
     recover(log, History(MemoryIndex(), log, SHARDS), Members("cluster", SHARDS, f"n{MINE}", TABLE))
 
@@ -347,8 +353,7 @@ def test_a_replay_never_begins_behind_what_is_on_disk():
 
 
 def test_recovering_twice_is_recovering_once():
-    make: Callable[[], Life]
     story = Story(7)
     run(story.lives())
-    make = lambda: Life(story.disk, story.index)  # noqa: E731
-    assert picture(make().history) == picture(make().history)
+    once, twice = (Life(story.disk, story.index) for _ in range(2))
+    assert picture(once.history) == picture(twice.history)

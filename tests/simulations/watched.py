@@ -180,7 +180,7 @@ class WatchedWorld(World):
         life = self.lives[name] = Life(name, self._starts[name], node)
         life.settled = self._rows(node)
         self.note_prefixes(name, "read back")
-        for dialer in node.dialers.values():
+        for dialer in node.replication.dialers.values():
             dialer._network = WatchedPort(dialer._network, name, self.trace)
 
         async def answer(link: Link) -> None:

@@ -225,7 +225,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=8)
     | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=4),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 def refused(data: bytes) -> None:
@@ -394,7 +394,7 @@ def encodings(value: Any) -> Iterator[bytes]:
             if len(data) < 256**size
         ]
     elif isinstance(value, int):
-        for size, unsigned, signed in ((1, 0xCC, 0xD0), (2, 0xCD, 0xD1), (4, 0xCE, 0xD2), (8, 0xCF, 0xD3)):  # fmt: skip
+        for size, unsigned, signed in ((1, 0xCC, 0xD0), (2, 0xCD, 0xD1), (4, 0xCE, 0xD2), (8, 0xCF, 0xD3)):
             if 0 <= value < 256**size:
                 longer.append(bytes([unsigned]) + value.to_bytes(size, "big"))
             if -(256**size) // 2 <= value < 256**size // 2:

@@ -1,4 +1,4 @@
-"""After any number of crashes the log is a prefix of what was appended, and holds what was confirmed.
+"""After crashes the log is a prefix of what was appended, and holds what was confirmed.
 
 Power cuts lose any part of what was not synced; killed processes lose only what was not written.
 """
