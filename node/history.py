@@ -119,7 +119,9 @@ class History:
         roots = self._roots[shard]
         for held in settled:
             outcome, first = held.outcome, held.first_revision
-            value = keys.place_value(_place(held))
+            value = keys.place_value(
+                held.position, held.length, held.count, first, outcome, *held.key, shard
+            )
             put((keys.order_key(held.key), value))
             put((keys.log_key(shard, held.key[2], held.seq), value))
             if not held.known_before:
@@ -348,21 +350,6 @@ def held_of(commit: Commit, priority: int, position: int, length: int) -> Held:
     held.known_before = False
     held.outcome = TENTATIVE
     return held
-
-
-def _place(held: Held) -> Place:
-    stamp, priority, origin = held.key
-    return Place(
-        held.position,
-        held.length,
-        held.count,
-        held.first_revision,
-        held.outcome,
-        stamp,
-        priority,
-        origin,
-        held.shard,
-    )
 
 
 def _end_of_prefix(prefix: bytes) -> bytes:

@@ -62,6 +62,7 @@ class Replication:
         self._on_failure = on_failure
         self._opened: dict[str, set[Link]] = {}  # links that others dialled, by their names
         self._closing: set[asyncio.Task[None]] = set()
+        self._learned_at = 0  # the position of the record that names all origins known here
         self._cut_until: dict[str, float] = {}
         self.dialers = {
             member.name: Dialer(self, network, member)
@@ -106,12 +107,12 @@ class Replication:
                 self._we_are_strangers(hello.name, objection.text)
             return objection
         if members.learn(hello):
-            known = members.bindings
-            position = self._store.store_state(self._clock.wall_ms())
-            await self._store.log.wait(position)
-            if members.bindings == known:  # else more was learned, which is not durable yet
-                self._settler.begin()
-                self._renew_report()
+            self._learned_at = self._store.store_state(self._clock.wall_ms())
+        position = self._learned_at  # also of what another link learned and may not see written
+        await self._store.log.wait(position)
+        if self._settler.settlement is None and position == self._learned_at:
+            self._settler.begin()
+            self._renew_report()
         return None
 
     def refused(self, name: str, refusal: Refuse) -> None:

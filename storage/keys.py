@@ -54,9 +54,7 @@ def place(value: bytes) -> Place:
     return Place._make(_PLACE.unpack(value))
 
 
-def place_value(value: Place) -> bytes:
-    """Write a Place."""
-    return _PLACE.pack(*value)
+place_value = _PLACE.pack  # the fields of a Place, in their order
 
 
 def mark(value: bytes) -> Mark:

@@ -86,10 +86,11 @@ class Log:
         bases = [segment.base for segment in self._segments if segment.base <= position]
         return bases[-1] if bases else 0
 
-    def replay(self, start: int) -> Iterator[Found]:
+    def replay(self, start: int, synced: int = 0) -> Iterator[Found]:
         """Every record from a position on, checked; then the torn tail, if any, is cut.
 
-        Must run to its end before anything is appended. Raises DamagedLog.
+        Must run to its end before anything is appended. All before `synced` is known to have been
+        on disk: a log that ends before it has lost something. Raises DamagedLog.
         """
         link: int | None = None
         for segment in list(self._segments):
@@ -100,7 +101,18 @@ class Log:
             yield from scan.records(max(start, segment.base))
             link = scan.link
             self.torn = scan.torn
+        self._check_end(synced)
         self._finish_opening(link)
+
+    def _check_end(self, synced: int) -> None:
+        end = self._segments[-1].end if self._segments else 0
+        good = end if self.torn is None else self.torn.position
+        if good < synced:
+            raise DamagedLog(
+                f"the log is good up to {good:#x}, but the index knows that it was on disk up to "
+                f"{synced:#x}: the log has lost its end. Restore the `{FOLDER}` folder from a "
+                "copy; or, to start as a new node without what is here, empty the whole directory"
+            )
 
     def _finish_opening(self, link: int | None) -> None:
         if self.torn is not None:

@@ -4,14 +4,16 @@
     python tests/benchmarks/profile_node.py commits --calls
 
 It samples the stack of the node's main thread at every few milliseconds of processor time, which
-costs next to nothing; time in C counts for the line that called it. `--calls` counts every call
-instead (cProfile): it names C functions too, but makes Python calls look dearer than they are.
+costs next to nothing; time in C counts for the line that called it. Start and preparation are left
+out. `--calls` counts every call instead (cProfile), from the start on: it names C functions too,
+but makes Python calls look dearer than they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import os
 import pstats
 import signal
 import sys
@@ -31,6 +33,7 @@ from anabranch.tests.benchmarks.servers import Server, load, nodes
 
 SAMPLE_SECONDS: Final = 0.001  # of processor time; the kernel may take larger steps
 STACK_MAX: Final = 100
+ALWAYS: Final = 0.95  # what is in so many of the stacks says nothing
 READ_EVENTS: Final = 100_000
 SHAPES: Final[dict[str, dict[str, Any]]] = {
     "singles": {"connections": 64, "events": 1, "data_bytes": DATA_BYTES, "streams": 256},
@@ -75,6 +78,11 @@ def sampled(directory: Path, arguments: list[str]) -> int:
             frame = frame.f_back
         within.update(stack)
 
+    def forget(*_: object) -> None:
+        for counts in (top, within, lines):
+            counts.clear()
+
+    signal.signal(signal.SIGUSR2, forget)
     signal.signal(signal.SIGPROF, sample)
     signal.setitimer(signal.ITIMER_PROF, SAMPLE_SECONDS, SAMPLE_SECONDS)
     sys.argv = ["anabranch", *arguments]
@@ -125,20 +133,27 @@ def measure(given: argparse.Namespace) -> None:
                 stack.enter_context(node)
             for node in cluster:
                 node.ready()
+            prepare(given, cluster[0])
             shown = cluster[given.node]
+            if not given.calls:
+                os.kill(shown.pid, signal.SIGUSR2)
             before = shown.cpu_seconds()
             found = run(given, cluster[0])
             used = shown.cpu_seconds() - before
         show(given, found, used, directory / f"{sites[given.node]}1.profile")
 
 
-def run(given: argparse.Namespace, node: Server) -> Result:
-    kind = "read" if given.what.startswith("read") else "append"
-    if kind == "read":
+def prepare(given: argparse.Namespace, node: Server) -> None:
+    """Write what is to be read."""
+    if given.what.startswith("read"):
         events = 1 if given.what == "read-singles" else COMMIT_EVENTS
         fill: dict[str, Any] = {"requests": READ_EVENTS // events, "events": events, "streams": 1}
         load(node, cores(), "append", connections=64 if events == 1 else 4, **fill)
         wait_settled(node, "s0", READ_EVENTS)
+
+
+def run(given: argparse.Namespace, node: Server) -> Result:
+    kind = "read" if given.what.startswith("read") else "append"
     spread = given.what.startswith("settled")
     return load(node, cores(), kind, spread=spread, seconds=given.seconds, **SHAPES[given.what])
 
@@ -147,7 +162,7 @@ def show(given: argparse.Namespace, found: Result, used: float, out: Path) -> No
     each = used * 1e6 / found.in_all
     print(
         f"{given.what}: {found.events_per_second:,.0f} events/s while it was profiled; "
-        f"{used:.1f} s of processor time, {each:.1f} us an answer (what was written first, too)"
+        f"{used:.1f} s of the node's processor time, {each:.1f} us an answer"
     )
     if given.calls:
         stats = pstats.Stats(str(out))
@@ -160,8 +175,9 @@ def show(given: argparse.Namespace, found: Result, used: float, out: Path) -> No
         ("by line", samples.lines),
     ):
         print(f"\n{title}")
-        for name, count in Counter(counts).most_common(given.lines):
-            part = count / samples.taken
+        shares = ((name, count / samples.taken) for name, count in counts.items())
+        known = [(part, name) for name, part in shares if part < ALWAYS]
+        for part, name in sorted(known, reverse=True)[: given.lines]:
             print(f"  {part:6.1%} {part * each:8.1f} us  {name}")
 
 

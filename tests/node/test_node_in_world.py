@@ -54,3 +54,16 @@ async def test_a_report_that_comes_before_its_maker_is_known_is_not_lost():
     await asyncio.sleep(5)
     assert [node.settler.disputes for node in world.nodes.values()] == [{}, {}, {}]
     assert world.settled()
+
+
+@in_virtual_time
+async def test_a_disk_that_is_slow_when_members_meet_does_not_stop_settlement_for_ever():
+    """What was learned of the others is durable long after the link's time-out."""
+    world = World(1, THREE)
+    await world.start()
+    world.disks["lon1"].sync_seconds = 8
+    await asyncio.sleep(20)
+    world.disks["lon1"].sync_seconds = 0.001
+    await append(world, "ny1", "a")
+    await append(world, "lon1", "b")
+    await world.until_settled()

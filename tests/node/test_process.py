@@ -134,6 +134,25 @@ async def test_damage_in_the_middle_stops_the_node_and_names_the_place(cluster: 
     assert segment.read_bytes() == raw, "nothing was changed"
 
 
+async def test_a_log_that_lost_its_end_is_not_taken_for_a_short_one(cluster: Cluster) -> None:
+    await cluster.start()
+    for number in range(30):
+        await cluster.append("a", "s", number)
+    await cluster.until(cluster.settled, "all is settled")
+    assert await cluster.stop("a") == 0
+    (segment,) = (cluster.data("a") / "log").iterdir()
+    raw = segment.read_bytes()
+    for kept in (raw[: len(raw) // 2], b""):
+        segment.write_bytes(kept)
+        cluster.launch("a")
+        assert await cluster.ended("a") == 1
+        assert "has lost its end" in cluster.log("a").splitlines()[-1]
+        assert segment.read_bytes() == kept, "nothing was changed"
+    segment.write_bytes(raw)
+    await cluster.start("a")
+    await cluster.until(cluster.settled, "with its end it is well again")
+
+
 async def test_a_torn_tail_is_cut(cluster: Cluster) -> None:
     await cluster.start()
     for number in range(20):

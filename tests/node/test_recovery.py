@@ -209,10 +209,7 @@ def test_the_last_state_tells_the_members_the_ceiling_and_how_far_all_is_settled
         (COMMIT, body_of(draft("a", number), 22, number + 1, stamp))
         for number, stamp in enumerate(stamps)
     ]
-    shard = 0
-    shard = recovered_from(
-        directory((STATE, state_body(state())), *commits)
-    ).history.pending_shards[0]
+    shard = shard_of("a", SHARDS)
     disk = directory(
         (STATE, state_body(state(ceiling=5))),
         *commits[:3],
@@ -255,17 +252,7 @@ def test_a_torn_tail_is_said(caplog):
         ([(STATE, state_body(state())), (COMMIT, b"rubbish")], "an array of header and payloads"),
         (
             [
-                (
-                    STATE,
-                    state_body(
-                        state(
-                            members=[
-                                *state().members[:1],
-                                *[(*row[:3], 0) for row in state().members[1:]],
-                            ]
-                        )
-                    ),
-                ),
+                (STATE, state_body(state(members=[(*row[:3], 0) for row in state().members]))),
                 (COMMIT, body_of(draft("a", 1), 22, 1, 40)),
             ],
             "origin 0000000000000016, which no state record before it names",

@@ -10,7 +10,7 @@ from anabranch.storage.disk import Disk
 from anabranch.storage.errors import AnabranchError
 from anabranch.storage.limits import SEGMENT_BYTES
 from anabranch.storage.log import Log
-from anabranch.storage.record import COMMIT, STATE
+from anabranch.storage.record import COMMIT
 from anabranch.storage.segment import Found
 
 OPENING = b"an opening state"
@@ -82,6 +82,3 @@ async def files_with_groups(
         await watched.write_group(group)
     await watched.log.close()
     return files_of(disk), begins
-
-
-__all__ = ["COMMIT", "OPENING", "STATE"]

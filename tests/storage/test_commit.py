@@ -218,12 +218,20 @@ def test_a_commit_of_another_shard_count_is_refused():
 # -- hostile bytes -------------------------------------------------------------------------------
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats()
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.binary(max_size=40)
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    | st.binary(max_size=40)
     | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=8))
     | st.builds(msgpack.Timestamp, st.integers(0, 1 << 33)),
-    lambda inner: st.lists(inner, max_size=8)
-    | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=8)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=4
+        )
+    ),
     max_leaves=20,
 )
 
@@ -394,7 +402,12 @@ def encodings(value: Any) -> Iterator[bytes]:
             if len(data) < 256**size
         ]
     elif isinstance(value, int):
-        for size, unsigned, signed in ((1, 0xCC, 0xD0), (2, 0xCD, 0xD1), (4, 0xCE, 0xD2), (8, 0xCF, 0xD3)):
+        for size, unsigned, signed in (
+            (1, 0xCC, 0xD0),
+            (2, 0xCD, 0xD1),
+            (4, 0xCE, 0xD2),
+            (8, 0xCF, 0xD3),
+        ):
             if 0 <= value < 256**size:
                 longer.append(bytes([unsigned]) + value.to_bytes(size, "big"))
             if -(256**size) // 2 <= value < 256**size // 2:

@@ -284,7 +284,9 @@ def test_an_old_record_at_its_old_place_is_damage():
 
 def test_a_segment_of_another_log_is_damage():
     files, _ = small_log(segment_bytes=100)
-    foreign, _ = run(files_with_groups([[body.upper() for body in group] for group in GROUPS], segment_bytes=100))
+    foreign, _ = run(
+        files_with_groups([[body.upper() for body in group] for group in GROUPS], segment_bytes=100)
+    )
     *_, last_but_one, last = files
     assert list(foreign) == list(files)
     name, offset = damage_of(disk_with(files | {last_but_one: foreign[last_but_one]}))

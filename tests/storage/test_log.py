@@ -424,7 +424,15 @@ def test_a_damaged_record_is_never_read_out():
     run(story())
 
 
-@pytest.mark.parametrize("wrong", [lambda p, n: (p + 1, n), lambda p, n: (p, n - 1), lambda p, n: (p, n + 1), lambda p, n: (1 << 40, n)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda p, n: (p + 1, n),
+        lambda p, n: (p, n - 1),
+        lambda p, n: (p, n + 1),
+        lambda p, n: (1 << 40, n),
+    ],
+)
 def test_a_wrong_place_is_not_read(wrong: Callable[[int, int], tuple[int, int]]):
     async def story() -> None:
         watched = Watched(quiet_disk())
@@ -442,7 +450,11 @@ def test_a_wrong_place_is_not_read(wrong: Callable[[int, int], tuple[int, int]])
 
 @pytest.mark.parametrize("cause", ["sync", "names", "room"])
 def test_after_a_failure_nothing_is_ever_confirmed(cause, monkeypatch):
-    kinds: dict[str, type[AnabranchError]] = {"sync": SyncFailed, "names": SyncFailed, "room": DiskFull}
+    kinds: dict[str, type[AnabranchError]] = {
+        "sync": SyncFailed,
+        "names": SyncFailed,
+        "room": DiskFull,
+    }
     kind = kinds[cause]
 
     async def story() -> None:
