@@ -43,6 +43,6 @@ def node(
 
     It listens where its own URL in the cluster file says, and dials the others.
     """
-    from ..node.process import run
+    from .process import run
 
     raise typer.Exit(run(name, config, data, drills))

@@ -21,7 +21,6 @@ SEAMS = {
     "node/http.py": {"network"},
     "node/http_*.py": {"network"},
     "node/logs.py": {"clock"},  # lines carry the machine's time
-    "node/process.py": {"network", "disk", "process"},
     "gossip/transport.py": {"network"},
     "cli/*": {"clock", "random", "network", "disk", "thread", "process"},
 }

@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ..gossip.transport import WebSocketNetwork
+from ..node.clock import SystemClock, SystemRandom
+from ..node.config import ClusterConfig, load
+from ..node.http import Face
+from ..node.logs import set_up
+from ..node.node import Node
 from ..storage.disk import FileDisk
 from ..storage.errors import AnabranchError, ConfigError
 from ..storage.index_rocks import RocksIndex
-from .clock import SystemClock, SystemRandom
-from .config import ClusterConfig, load
-from .http import Face
-from .logs import set_up
-from .node import Node
 
 _log = logging.getLogger(__name__)
 _SWITCH_SECONDS: Final = 0.0005  # the thread that waits for the disk must get the lock back soon
@@ -34,7 +34,7 @@ _GC_THRESHOLDS: Final = (20_000, 20, 100)  # requests make much that dies young,
 _GRACE_SECONDS: Final = 5.0  # for requests under way when the node is told to stop
 
 
-def run(name: str, config: Path, data: Path, drills: bool) -> int:  # noqa: FBT001
+def run(name: str, config: Path, data: Path, drills: bool) -> int:
     """Run a node until SIGTERM or SIGINT; its exit status."""
     set_up(name)
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -52,7 +52,7 @@ def run(name: str, config: Path, data: Path, drills: bool) -> int:  # noqa: FBT0
 
 def _run(main: asyncio._CoroutineLike[int]) -> int:
     try:
-        import uvloop  # noqa: PLC0415 - there is none for Windows
+        import uvloop
     except ImportError:
         return asyncio.run(main)  # type: ignore[arg-type]
     return uvloop.run(main)  # type: ignore[arg-type]
