@@ -29,7 +29,7 @@ from ..storage.errors import AnabranchError, ConfigError
 from ..storage.index_rocks import RocksIndex
 
 _log = logging.getLogger(__name__)
-_SWITCH_SECONDS: Final = 0.0005  # the thread that waits for the disk must get the lock back soon
+_SWITCH_SECONDS: Final = 0.001  # the thread that waits for the disk must get the lock back soon
 _GC_THRESHOLDS: Final = (20_000, 20, 100)  # requests make much that dies young, and no cycles
 _GRACE_SECONDS: Final = 5.0  # for requests under way when the node is told to stop
 

@@ -33,6 +33,7 @@ class Clocks:
 
     def __init__(self, max_offset_ms: int = MAX_CLOCK_OFFSET_MS) -> None:
         self._offsets: dict[int, _Offsets] = {}
+        self._median = 0  # of all offsets, this node's own 0 included
         self.max_offset_ms = max_offset_ms
 
     def learn(self, origin: int, wall_ms: int, my_wall_ms: int, at_seconds: float = 0.0) -> None:
@@ -45,6 +46,8 @@ class Clocks:
             self._offsets[origin] = _Offsets(window, offset, known.now)
         else:
             known.now = max(known.now, offset)
+        offsets = sorted([0, *(max(one.now, one.before) for one in self._offsets.values())])
+        self._median = offsets[(len(offsets) - 1) // 2]
 
     def offset(self, origin: int) -> int | None:
         """How far a peer's clock is ahead of this node's; None if it never told."""
@@ -53,8 +56,7 @@ class Clocks:
 
     def median_ms(self, my_wall_ms: int) -> int:
         """The lower median of all clocks, now."""
-        offsets = sorted([0, *(max(one.now, one.before) for one in self._offsets.values())])
-        return my_wall_ms + offsets[(len(offsets) - 1) // 2]
+        return my_wall_ms + self._median
 
     def limit_ms(self, my_wall_ms: int) -> int:
         """The latest time that a stamp may have now."""

@@ -6,9 +6,10 @@ acknowledges and gives. Reports ride on every message of both.
 
 - Push: one in flight. What becomes durable meanwhile is the next. The outbox says where a peer
   has to begin; a peer that is further behind is told so (`live` is false) and pulls.
-- Pull: one in flight, bounded, and it waits while a push is in flight. A log is pulled from its
-  own node if that does not push, and from anyone who has more of it once nothing has come of it
-  for a while: so commits find their way around a broken link.
+- Pull: one in flight, bounded, and pushes go first, but not for ever: under constant load there is
+  always one in flight. A log is pulled from its own node if that does not push, and from anyone
+  who has more of it once nothing has come of it by itself for a while: so commits find their way
+  around a broken link.
 - A link on which nothing came for two seconds is dead. It is dialled again after a pause that
   doubles, with full jitter.
 """
@@ -39,6 +40,7 @@ from .transport import Link, Network
 from .wire import from_frame, to_frame
 
 RETRY_SECONDS = 0.5  # before trying again what a peer just did not take or did not have
+PULL_TURN_SECONDS = 0.05  # a pull lets pushes go first for so long
 
 
 class Host(Protocol):
@@ -223,6 +225,7 @@ class Dialer:
         self._pulled: list[tuple[int, int, int]] | None = None  # the pull in flight
         self._push_again = 0.0
         self._pull_again = 0.0
+        self._pull_looked = 0.0
         self._close = 0
         self._peer_live = True
         self._heard = self._host.monotonic()
@@ -326,6 +329,8 @@ class Dialer:
         while True:
             message = await self._receive_in_time(wire)
             if isinstance(message.body, Give):
+                if self._pulled is None:
+                    raise BadFrame("commits that nobody asked for")
                 await self._host.take(message.body.commits)
             self._hear(message)
             self._wake.set()
@@ -353,13 +358,14 @@ class Dialer:
         self._pushed = None
 
     def _given(self) -> None:
-        if self._pulled is None:
-            raise BadFrame("commits that nobody asked for")
         behind = self._host.behind(self._origin)
-        if all(
-            behind.get((shard, origin), (-1, 0))[0] == after
-            for shard, origin, after in self._pulled
-        ):
+        nothing_came = True
+        for shard, origin, after in self._pulled or ():
+            own, _ = behind.get((shard, origin), (-1, 0))
+            nothing_came = nothing_came and own == after
+            _, since = self._stuck.get((shard, origin), (own, self._heard))
+            self._stuck[shard, origin] = own, since  # it did not come by itself, so go on
+        if nothing_came:
             self._pull_again = self._host.monotonic() + RETRY_SECONDS
         self._release_pull()
 
@@ -420,8 +426,11 @@ class Dialer:
         return True
 
     async def _pull(self, wire: Wire, now: float) -> bool:
-        if self._pulled is not None or self._pushed is not None or now < self._pull_again:
+        if self._pulled is not None or now < self._pull_again:
             return False
+        if self._pushed is not None and now - self._pull_looked < PULL_TURN_SECONDS:
+            return False
+        self._pull_looked = now
         wanted = self._wanted(now)
         if not wanted:
             return False
@@ -439,6 +448,8 @@ class Dialer:
             if own != before:
                 since = now
             self._stuck[log] = (own, since)
+            if log in self._host.pulling:
+                continue  # from another peer
             own_log_not_pushed = log[1] == self._origin and not self._peer_live
             if own_log_not_pushed or now - since >= RELAY_GRACE_SECONDS:
                 wanted.append((*log, own))

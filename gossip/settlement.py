@@ -45,6 +45,7 @@ class Settlement:
         self._members = tuple(members)
         self._mine = mine
         self._promised: dict[int, int] = dict.fromkeys(self._members, 0)
+        self._promised_by_all = 0
         self._named: dict[LogKey, int] = {}  # sequence in the newest promise
         self._queue: dict[LogKey, list[Promise]] = {}  # older promises that may still be needed
         self._reported: dict[int, Frontier] = {me: mine}
@@ -64,7 +65,9 @@ class Settlement:
             if before > self._watermark.get(shard, 0):
                 self._keep(log, (before, last))
             self._named[log] = seq
-        self._promised[origin] = max(before, time)
+        if time > before:
+            self._promised[origin] = time
+            self._promised_by_all = min(self._promised.values())
 
     def report(self, origin: int, frontier: Frontier) -> None:
         """Count a member's frontier, which it reported in this epoch, from now on."""
@@ -86,8 +89,7 @@ class Settlement:
     def advance(self, shard: int) -> int:
         """Move a shard's watermark as far as it goes now; where it is."""
         before = self._watermark.get(shard, 0)
-        logs = self._logs_of(shard)
-        candidate = min([self._usable(log) for log in logs], default=0)
+        candidate = self._candidate(shard)
         while candidate > before and not self._held_by_majority(shard, candidate):
             candidate = self._next_lower(shard, candidate)
         if candidate > before:
@@ -95,6 +97,14 @@ class Settlement:
             self._forget(shard, candidate)
             return candidate
         return before
+
+    def _candidate(self, shard: int) -> int:
+        """The time up to which every member has made a promise that this node can use."""
+        named, held = self._named, self._mine.get
+        for log in self._logs_of(shard):
+            if named.get(log, 0) > held(log, 0):
+                return min(self._usable(log) for log in self._logs_of(shard))
+        return self._promised_by_all
 
     def holders(self, shards: Iterable[int], stamp: int) -> list[Holder]:
         """Which members keep the watermark of some shard below a stamp, and why."""
@@ -133,9 +143,11 @@ class Settlement:
 
     def _least(self, log: LogKey, time: int) -> int:
         """The sequence that the earliest promise for this time names."""
-        for promised, seq in self._queue.get(log, ()):
-            if promised >= time:
-                return seq
+        queue = self._queue.get(log)
+        if queue:
+            for promised, seq in queue:
+                if promised >= time:
+                    return seq
         return self._named.get(log, 0)
 
     def _needs(self, shard: int, time: int) -> list[tuple[LogKey, int]]:
@@ -152,9 +164,16 @@ class Settlement:
         return True
 
     def _held_by_majority(self, shard: int, time: int) -> bool:
+        """Whether this node and a majority hold all that the promises for a time name."""
         needs = self._needs(shard, time)
-        holding = sum([self._covers(member, needs) for member in self._members])
-        return holding * 2 > len(self._members) and self._covers(self._me, needs)
+        if not self._covers(self._me, needs):
+            return False
+        holding, members = 1, self._members
+        for member in members:
+            if 2 * holding > len(members):
+                return True
+            holding += member != self._me and self._covers(member, needs)
+        return 2 * holding > len(members)
 
     def _next_lower(self, shard: int, time: int) -> int:
         """The largest promised time below this one: nothing in between can make a difference."""
@@ -180,8 +199,7 @@ class Settlement:
             del queue[1::2]
 
     def _forget(self, shard: int, watermark: int) -> None:
-        for origin in self._members:
-            queue = self._queue.get((shard, origin))
+        for log in self._logs_of(shard):
+            queue = self._queue.get(log)
             if queue and queue[0][0] <= watermark:
-                kept = [promise for promise in queue if promise[0] > watermark]
-                self._queue[shard, origin] = kept
+                self._queue[log] = [promise for promise in queue if promise[0] > watermark]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..gossip.frontier import LogKey
 from ..storage import keys
 from ..storage.commit import Commit, read_header
+from ..storage.errors import DamagedLog
 from ..storage.index import Index
 from ..storage.keys import Mark, Place
 from ..storage.limits import SETTLED_ROOTS_KEPT, STREAMS_CACHED_MAX
@@ -48,6 +49,8 @@ class History:
         self._marks = [self._stored_mark(shard) for shard in range(shards)]
         self._roots: list[OrderedDict[int, bytes]] = [OrderedDict() for _ in range(shards)]
         self._puts: list[tuple[bytes, bytes]] = []  # settled and not in the index yet
+        self._replay_from = self.replay_from()
+        self._synced = self.synced()
         self.tentative_commits = 0
 
     # -- taking commits in ---------------------------------------------------------------------
@@ -119,19 +122,20 @@ class History:
         roots = self._roots[shard]
         for held in settled:
             outcome, first = held.outcome, held.first_revision
+            order = keys.order_key(held.key)
             value = keys.place_value(
                 held.position, held.length, held.count, first, outcome, *held.key, shard
             )
-            put((keys.order_key(held.key), value))
-            put((keys.log_key(shard, held.key[2], held.seq), value))
+            put((order, value))
+            put((keys.log_key(shard, held.key[2], held.seq), order))
             if not held.known_before:
-                put((keys.commit_key(held.id, shard), value))
+                put((keys.commit_key(held.id, shard), order))
             if outcome in (ACCEPTED, KEPT):
-                put((keys.stream_key(held.stream, first), value))
+                put((keys.stream_key(held.stream, first), order))
                 revisions[held.stream] = first + held.count - 1
                 events += held.count
             if outcome in (REJECTED, KEPT):
-                put((keys.conflict_key(held.key), value))
+                put((keys.conflict_key(held.key), b""))
             commits += 1
             running = _sha256(b"%s%s%d:%d" % (running, held.hash, outcome, first)).digest()
             roots[commits] = running
@@ -146,8 +150,11 @@ class History:
     def write_settled(self) -> None:
         """Write what was settled to the index, in one go, with where a replay has to begin."""
         if self._puts:
-            oldest = keys.number_value(self.oldest_unsettled())
-            self._puts.append((keys.REPLAY_FROM, oldest))
+            # Neither goes back while the log is read back and does not know what is on disk.
+            self._replay_from = max(self._replay_from, self.oldest_unsettled())
+            self._synced = max(self._synced, self._log.durable)
+            self._puts.append((keys.REPLAY_FROM, keys.number_value(self._replay_from)))
+            self._puts.append((keys.SYNCED, keys.number_value(self._synced)))
             self._index.write(self._puts)
             self._puts = []
 
@@ -219,9 +226,9 @@ class History:
 
     def find(self, commit_id: bytes, shard: int) -> Held | Place | None:
         """The commit with an id: the first one in the order as it is known now."""
-        value = self._index.get(keys.commit_key(commit_id, shard))
-        if value is not None:
-            return keys.place(value)
+        order = self._index.get(keys.commit_key(commit_id, shard))
+        if order is not None:
+            return self._place(order)
         same = self._shards[shard].by_id.get(commit_id)
         return same[0] if same else None
 
@@ -234,20 +241,32 @@ class History:
         """A stream's settled commits from the one that holds a revision on."""
         low, high = keys.stream_key(name, 0), keys.stream_key(name, (1 << 64) - 1)
         middle = keys.stream_key(name, revision + 1)
-        before = (keys.place(value) for _, value in self._index.scan(low, middle, reverse=True))
+        before = (self._place(order) for _, order in self._index.scan(low, middle, reverse=True))
         if reverse:
             return before
         first = next(before, None)
         start = keys.stream_key(name, first.first_revision if first else 0)
-        return (keys.place(value) for _, value in self._index.scan(start, high))
+        return (self._place(order) for _, order in self._index.scan(start, high))
 
     def settled_order(
         self, after: OrderKey, until: int, *, conflicts: bool = False
     ) -> Iterator[Place]:
         """Settled commits of all streams from an order key on, up to a stamp."""
-        make = keys.conflict_key if conflicts else keys.order_key
-        stop = make((until + 1, 0, 0))
-        return (keys.place(value) for _, value in self._index.scan(make(after), stop))
+        stop = (until + 1, 0, 0)
+        if not conflicts:
+            pairs = self._index.scan(keys.order_key(after), keys.order_key(stop))
+            return (keys.place(value) for _, value in pairs)
+        pairs = self._index.scan(keys.conflict_key(after), keys.conflict_key(stop))
+        return (self._place(keys.order_key(keys.order_of(key))) for key, _ in pairs)
+
+    def _place(self, order: bytes) -> Place:
+        value = self._index.get(order)
+        if value is None:
+            raise DamagedLog(
+                "the index contradicts itself: stop the node, delete its `index` folder and start "
+                "it again; it is rebuilt from the log"
+            )
+        return keys.place(value)
 
     def all_tentative(self) -> Iterator[Standing]:
         """All tentative commits, stream by stream, with what they would be now."""
@@ -261,8 +280,8 @@ class History:
         if first_unsettled is None or after + 1 < first_unsettled:
             start = keys.log_key(shard, origin, after + 1)
             stop = keys.log_key(shard, origin, (1 << 64) - 1)
-            for key, value in self._index.scan(start, stop):
-                found = keys.place(value)
+            for key, order in self._index.scan(start, stop):
+                found = self._place(order)
                 yield keys.log_of(key)[2], found.position, found.length
         if unsettled and first_unsettled is not None:
             for held in islice(unsettled, max(0, after + 1 - first_unsettled), None):
@@ -306,7 +325,14 @@ class History:
 
     def replay_from(self) -> int:
         """Where in the log a replay has to begin."""
-        stored = self._index.get(keys.REPLAY_FROM)
+        return self._stored_number(keys.REPLAY_FROM)
+
+    def synced(self) -> int:
+        """Up to where the log was on disk when the index was last written."""
+        return self._stored_number(keys.SYNCED)
+
+    def _stored_number(self, key: bytes) -> int:
+        stored = self._index.get(key)
         return 0 if stored is None else keys.number(stored)
 
     def _stored_mark(self, shard: int) -> Mark:

@@ -29,7 +29,7 @@ from ..storage.errors import (
 )
 from ..storage.index import Index
 from ..storage.keys import Place
-from ..storage.limits import DISK_RESERVE_BYTES
+from ..storage.limits import DISK_RESERVE_BYTES, SETTLE_PAUSE_SECONDS
 from ..storage.log import Log
 from ..storage.stamp import milliseconds, stamp_of
 from ..storage.state import State
@@ -79,7 +79,9 @@ class Node:
         self._on_failure = on_failure
         self._tasks: list[asyncio.Task[None]] = []
         self._final: dict[OrderKey, list[asyncio.Future[None]]] = {}
-        self._settling = False
+        self._settling = False  # before long
+        self._settling_now = False
+        self._ended = False
         self._free_bytes = 0
         self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
         self.started = clock.monotonic()
@@ -176,6 +178,7 @@ class Node:
         await self.replication.close()
 
     async def _end_tasks(self) -> None:
+        self._ended = True
         await self.end_links()
         for futures in self._final.values():
             for future in futures:
@@ -255,6 +258,7 @@ class Node:
         future = asyncio.get_running_loop().create_future()
         self._final.setdefault(held.key, []).append(future)
         self.replication.ask_to_close(held.key[0])
+        self.settle_soon()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await future
@@ -343,14 +347,19 @@ class Node:
         self.settler.own_report(self.store.promise(self.clock.wall_ms()))
 
     def settle_soon(self) -> None:
-        """Settle once this turn of the loop is over."""
-        if not self._settling:
+        """Settle at the end of this turn of the loop if somebody waits for it, else before long."""
+        loop = asyncio.get_running_loop()
+        if self._final:
+            if not self._settling_now:
+                self._settling_now = True
+                loop.call_soon(self._settle)
+        elif not self._settling:
             self._settling = True
-            asyncio.get_running_loop().call_soon(self._settle)
+            loop.call_later(SETTLE_PAUSE_SECONDS, self._settle)
 
     def _settle(self) -> None:
-        self._settling = False
-        if self.failure is not None:
+        self._settling = self._settling_now = False
+        if self.failure is not None or self._ended:
             return
         done = self.settler.round()
         if self._final:
@@ -359,7 +368,8 @@ class Node:
                     if not future.done():  # its caller may have gone
                         future.set_result(None)
         if done.more:
-            self.settle_soon()
+            self._settling_now = True
+            asyncio.get_running_loop().call_soon(self._settle)
 
     async def _beat(self) -> None:
         while True:

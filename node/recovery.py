@@ -46,9 +46,8 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
     for shard in range(members.shards):
         recovered.watermarks[shard] = history.mark(shard).watermark
     recovered.frontier.update(history.settled_frontier())
-    known = history.replay_from()
-    start = min(known, log.last_segments(_SEGMENTS_ALWAYS_READ))
-    for found in log.replay(log.segment_base(start), synced=known):
+    start = min(history.replay_from(), log.last_segments(_SEGMENTS_ALWAYS_READ))
+    for found in log.replay(log.segment_base(start), synced=history.synced()):
         recovered.records += 1
         if found.header.kind == STATE:
             _take_state(found, history, recovered, members)

@@ -7,6 +7,7 @@ q shard origin seq         -> place      a log, for peers that pull it
 s len name first-revision  -> place      a stream's settled commits that are shown
 w shard                    -> mark       how far a shard is settled
 x order-key                -> place      settled commits that did not fit
+y                          -> position   up to where the log was on disk, at least
 z                          -> position   where in the log a replay has to begin
 """
 
@@ -23,6 +24,7 @@ _LENGTH: Final = struct.Struct(">H")
 _PLACE: Final = struct.Struct(">QIIqBQHQH")
 _MARK: Final = struct.Struct(">QQQ")
 
+SYNCED: Final = b"y"
 REPLAY_FROM: Final = b"z"
 
 

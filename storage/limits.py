@@ -54,6 +54,9 @@ PULL_LOGS_MAX: Final = 256  # (shard, origin) logs asked for in one pull
 # Settlement.
 PROMISES_KEPT_MAX: Final = 64  # for each shard and origin; thinning them is safe, only coarser
 SETTLED_ROOTS_KEPT: Final = 256  # for each shard: how far apart two nodes can be and still compare
+SETTLE_PAUSE_SECONDS: Final = (
+    0.02  # unless somebody waits: a shard's turn costs as much as a commit
+)
 SETTLE_BATCH_COMMITS: Final = 512  # settled in one go before the loop gets its turn
 
 # Memory.

@@ -7,7 +7,7 @@
 - `link` is the header checksum of the record before, so an old record in an old place is noticed.
 - `unsynced` is how far back the last fsync reached when this record was written. Whatever lies
   further back was durable *before* this record existed. That is what tells damage from a torn
-  tail: a bad record is damage if a good record after it proves that the bad one had been synced.
+  tail: a bad record is damage if a header after it proves that the bad one had been synced.
 """
 
 from __future__ import annotations

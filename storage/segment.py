@@ -8,7 +8,7 @@ What a scan finds at the end of the last segment:
 - nothing after the last good record: fine.
 - bytes that are no good record, and nothing after them that proves they had been synced: a torn
   tail. Nobody was told of it; it is cut.
-- the same, but a good record further on was written when these bytes had long been synced: damage.
+- the same, but a header further on was written when these bytes had long been synced: damage.
   It is reported with file and offset, never cut and never skipped.
 """
 
@@ -140,24 +140,22 @@ class Scan:
         self.torn = Torn(position, self._segment.end - position)
 
     def _witness(self, position: int) -> Header | None:
-        """A good record that was written when `position` had already been synced."""
+        """An intact header that was written when `position` had already been synced."""
         search = position + 1
         while search < self._segment.end:
             data = self._window.bytes(search, SCAN_WINDOW_BYTES)
             at = data.find(MAGIC)
             while at >= 0:
                 header = parse(data[at : at + HEADER_BYTES])
-                if header and header.position == search + at and self._proves(header, position):
+                if header and header.position == search + at and _proves(header, position):
                     return header
                 at = data.find(MAGIC, at + 1)
             search += max(1, len(data) - HEADER_BYTES + 1)
         return None
 
-    def _proves(self, header: Header, position: int) -> bool:
-        if header.position - header.unsynced <= position:
-            return False
-        body = self._window.bytes(header.position + HEADER_BYTES, header.length)
-        return intact(header, body)
+
+def _proves(header: Header, position: int) -> bool:
+    return header.position - header.unsynced > position
 
 
 class _Window:

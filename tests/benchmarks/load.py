@@ -108,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._load = load
         self._head = b""
         self._missing = 0  # of the body
+        self._bytes = self._lines = 0  # of this answer so far
         self._chunked = False
         self._sent = 0.0
         self._waiting = False
@@ -135,9 +136,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         load = self._load
-        if load.counting:
-            load.bytes += len(data)
-            load.lines += data.count(b"\n")
+        self._bytes += len(data)
+        self._lines += data.count(b"\n")
         if self._chunked:
             self._more_chunks(data)
             return
@@ -163,8 +163,7 @@ class Connection(asyncio.Protocol):
         """Read a head; false if nothing more is to be done with this data."""
         load = self._load
         head = data[:body].lower()
-        if load.counting:
-            load.lines -= head.count(b"\n")
+        self._lines -= head.count(b"\n")
         if head[9:12] != load.status:
             load.fail(data[:SHOWN_BYTES].decode("utf-8", "replace"))
             return False
@@ -192,6 +191,9 @@ class Connection(asyncio.Protocol):
         load.in_all += 1
         if load.counting:
             load.answers.append(_now() - self._sent)
+            load.bytes += self._bytes
+            load.lines += self._lines
+        self._bytes = self._lines = 0
         self.send()
 
 

@@ -32,6 +32,7 @@ ROUNDS: Final = 5
 QUICK_SECONDS: Final = 1.5
 QUICK_ROUNDS: Final = 3
 ROUNDS_MIN: Final = 3
+IDLE_LOAD: Final = 1.0
 
 Outcome = Measured | str  # or why it could not be measured
 
@@ -166,6 +167,11 @@ def main() -> int:
         console = Console()
         console.print(table(rows, found))
         console.print(about(machine), highlight=False)
+        if machine.load > IDLE_LOAD:
+            console.print(
+                f"[yellow]The machine was busy (load {machine.load}): ratios may be off by a "
+                "tenth or two, and absolute figures by more. Repeat it when it is idle."
+            )
     return 1 if any(isinstance(outcome, str) for outcome in found.values()) else 0
 
 

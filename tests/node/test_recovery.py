@@ -339,6 +339,55 @@ def test_a_replay_never_begins_behind_what_is_on_disk():
     run(story())
 
 
+@pytest.mark.parametrize("lost", [1, 100, 10_000])
+def test_a_log_that_lost_what_the_index_knows_is_damage_though_something_early_is_tentative(lost):
+    async def story() -> None:
+        disk, index = SimDisk(Random(0)), MemoryIndex()
+        life = Life(disk, index)
+        await life.start()
+        life.receive(draft("a", 1), 22, stamp_of(WALL_MS + 100))
+        await life.durable()
+        for number in range(2, 8):
+            life.receive(draft("a", number), 33, stamp_of(WALL_MS) + number)
+        await life.durable()
+        assert len(life.settle(stamp_of(WALL_MS) + 9)) == 6
+        await life.log.close()
+        (name,) = disk.list("log")
+        disk.truncate(f"log/{name}", max(0, disk.size(f"log/{name}") - lost))
+        left = disk.size(f"log/{name}")
+        for _ in range(2):
+            with pytest.raises(DamagedLog, match="the log has lost its end"):
+                Life(disk, index)
+        assert disk.size(f"log/{name}") == left
+
+    run(story())
+
+
+def test_reading_back_does_not_forget_where_the_next_replay_may_begin():
+    async def story() -> None:
+        disk, index = SimDisk(Random(0)), MemoryIndex()
+        life = Life(disk, index)
+        await life.start()
+        for number in range(1, 9):
+            life.receive(draft("a", number), 22, stamp_of(WALL_MS) + number)
+            await life.durable()
+            if number == 4:
+                life.settle(stamp_of(WALL_MS) + 4)
+                index.flush()
+        life.settle(stamp_of(WALL_MS) + 6)
+        await life.note()
+        await life.log.close()
+        index.crash()
+        before = History(index, life.log, SHARDS)
+        known = (before.replay_from(), before.synced())
+        assert min(known) > 0
+        again = Life(disk, index)
+        assert again.history.tentative_commits == 2
+        assert (again.history.replay_from(), again.history.synced()) == known
+
+    run(story())
+
+
 def test_recovering_twice_is_recovering_once():
     story = Story(7)
     run(story.lives())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from anabranch.gossip.frontier import LogKey
 from anabranch.node.fold import OrderKey
 from anabranch.node.receipt import Receipt
 from anabranch.storage.commit import Draft
@@ -64,12 +65,13 @@ class Append:
 
 
 class Stamped(NamedTuple):
-    """A node gave a stamp to a commit."""
+    """A node gave a stamp to a commit, when it held others up to these sequences of their logs."""
 
     origin: int
     shard: int
     seq: int
     stamp: int
+    held: dict[LogKey, int]
 
 
 class Promised(NamedTuple):

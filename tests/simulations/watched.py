@@ -212,7 +212,8 @@ class WatchedWorld(World):
         def watched(draft: Draft, wall_ms: int) -> HeldCommit:
             held = stamp(draft, wall_ms)
             stamp_, _, origin = held.key
-            self.history.steps.append(Stamped(origin, held.shard, held.seq, stamp_))
+            before = dict(node.store.frontier.items())
+            self.history.steps.append(Stamped(origin, held.shard, held.seq, stamp_, before))
             return held
 
         node.store.stamp = watched  # type: ignore[method-assign]

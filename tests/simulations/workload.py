@@ -68,7 +68,7 @@ class Profile:
     bounds: Bounds
     latency_seconds: float
     sync_seconds: float
-    clock_ms: int  # no clock is further off than this
+    clock_ms: int  # no clock is further off than this; up to 150 all is within bounds
     steps: int
     pause_seconds: float
     weights: dict[str, int]
@@ -82,7 +82,9 @@ def profile_of(seed: int) -> Profile:
         "cut_pair": luck.choice([0, 1, 2]),
         "cut_one_way": luck.choice([0, 1]),
         "heal": 2,
+        "drill": luck.choice([0, 0, 1]),
         "crash": luck.choice([0, 1, 3]),
+        "write_and_crash": luck.choice([0, 1, 2]),
         "stop": luck.choice([0, 0, 1]),
         "start": 3,
         "flush": luck.choice([0, 1, 3]),
@@ -109,7 +111,7 @@ def profile_of(seed: int) -> Profile:
         ),
         latency_seconds=luck.choice([0.001, 0.01, 0.03, 0.08]),
         sync_seconds=luck.choice([0.0003, 0.003, 0.02]),
-        clock_ms=luck.choice([0, 20, 150]),
+        clock_ms=luck.choice([0, 20, 150, 150, 3000]),
         steps=luck.randint(15, 60),
         pause_seconds=luck.choice([0.01, 0.05, 0.2]),
         weights={"write": luck.choice([5, 10, 20]), **troubles},
@@ -160,18 +162,25 @@ class Workload:
         for _ in range(self.profile.steps):
             await self._step()
             await asyncio.sleep(self.luck.expovariate(1 / self.profile.pause_seconds))
-        world.network.heal()
-        for name in world.names:
-            if name not in world.nodes:
-                await self._start(name)
+        await self._heal_everything()
         await asyncio.gather(*self.waiting)
         try:
-            await world.until_settled(CONVERGE_SECONDS)
+            await world.until_settled(CONVERGE_SECONDS + 2 * self.profile.clock_ms / 1000)
         except TimeoutError as error:
             history.unsettled = str(error)
         world.finish()
         await world.stop()
         return history
+
+    async def _heal_everything(self) -> None:
+        world = self.world
+        world.network.heal()
+        for name in world.names:
+            if name not in world.nodes:
+                await self._start(name)
+        if self.profile.clock_ms > 150:
+            for clock in world.clocks.values():
+                clock.offset_ms = 0
 
     async def _step(self) -> None:
         actions: dict[str, Callable[[], Awaitable[None]]] = {
@@ -179,8 +188,10 @@ class Workload:
             "cut_group": self.cut_group,
             "cut_pair": self.cut_pair,
             "cut_one_way": self.cut_one_way,
+            "drill": self.drill,
             "heal": self.heal,
             "crash": self.crash,
+            "write_and_crash": self.write_and_crash,
             "stop": self.stop,
             "start": self.start,
             "flush": self.flush,
@@ -210,6 +221,8 @@ class Workload:
 
     def _draft(self) -> Draft:
         kinds = [self._plain, self._plain, self._keyed, self._listed, self._conditional]
+        if self.luck.random() < 0.06:
+            kinds = [self._astray]
         if self.drafts and self.luck.random() < 0.25:
             return self.luck.choice(self.drafts)  # a retry, most likely at another node
         return self.luck.choice(kinds)()
@@ -244,6 +257,12 @@ class Workload:
         bodies = [b"listed %d" % number, b"and more"]
         draft_id = listed_commit_id(stream, ids)
         return Draft(stream, ["a", "b"], bodies, commit_id=draft_id, ids=ids)
+
+    def _astray(self) -> Draft:
+        """A commit id that comes again for another stream of the same shard."""
+        stream = f"{{astray}} {self.luck.randrange(3)}"
+        commit_id = self.luck.randrange(4).to_bytes(16, "big")
+        return Draft(stream, ["t"], [f"astray {stream}".encode()], commit_id=commit_id)
 
     def _conditional(self) -> Draft:
         stream = f"c{self.luck.randrange(3)}"
@@ -298,6 +317,14 @@ class Workload:
             here, there = self.luck.sample(self.world.names, 2)
             self.world.network.cut(here, there)
 
+    async def drill(self) -> None:
+        """Let a node break its own links for a while."""
+        if self.world.nodes:
+            name = self.luck.choice(sorted(self.world.nodes))
+            others = [other for other in self.world.names if other != name]
+            cut = self.luck.sample(others, self.luck.randint(0, len(others)))
+            self.world.nodes[name].replication.cut(cut, self.luck.choice([0.0, 0.5, 2.0]))
+
     async def heal(self) -> None:
         """Let all frames pass again."""
         self.world.network.heal()
@@ -306,6 +333,16 @@ class Workload:
         """Lose a node's memory and what its disk had not confirmed."""
         if self.world.nodes:
             await self.world.crash(self.luck.choice(sorted(self.world.nodes)))
+
+    async def write_and_crash(self) -> None:
+        """Crash a node that has just been given something to write."""
+        if self.world.nodes:
+            name = self.luck.choice(sorted(self.world.nodes))
+            for _ in range(self.luck.choice([1, 3])):
+                self._append(self._draft(), name)
+            disk, latency = self.profile.sync_seconds, self.profile.latency_seconds
+            await asyncio.sleep(self.luck.uniform(0, 2) * self.luck.choice([disk, disk + latency]))
+            await self.world.crash(name)
 
     async def stop(self) -> None:
         """End a node in order."""

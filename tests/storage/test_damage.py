@@ -10,7 +10,8 @@ import pytest
 from anabranch.simulations.disk import SimDisk
 from anabranch.simulations.loop import run
 from anabranch.storage.errors import DamagedLog
-from anabranch.storage.limits import SEGMENT_BYTES
+from anabranch.storage.limits import RECORD_BYTES_MAX, SCAN_WINDOW_BYTES, SEGMENT_BYTES
+from anabranch.storage.log import Log
 from anabranch.storage.record import COMMIT, HEADER_BYTES, frame, parse
 from anabranch.storage.segment import Found, segment_name
 
@@ -227,11 +228,15 @@ def test_a_length_that_swallows_the_rest_is_damage():
             assert Watched(disk).log.torn == (begin, len(data) - begin)
 
 
-def test_a_header_that_is_right_but_for_a_length_over_the_limit_is_no_record():
+@pytest.mark.parametrize(("more", "is_record"), [(0, True), (1, False)])
+def test_a_record_over_the_limit_is_none(more, is_record):
     data, _ = whole_log()
-    front, _ = frame(COMMIT, b"", len(data), len(data), 0)
-    long = front[:4] + b"\xff\xff\xff\xff" + front[8:]
-    assert Watched(disk_with({FIRST: data + long})).log.torn == (len(data), len(long))
+    last = Watched(disk_with({FIRST: data})).found[-1].header.crc
+    body = bytes(RECORD_BYTES_MAX + more)
+    front, _ = frame(COMMIT, body, len(data), len(data), last)
+    watched = Watched(disk_with({FIRST: data + front + body}))
+    assert (watched.found[-1].body == body) is is_record
+    assert (watched.log.torn is None) is is_record
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
@@ -260,6 +265,19 @@ def test_a_record_at_another_place_is_damage():
     second = data[begins[1] : begins[1] + length]
     moved = data[: begins[2]] + second + data[begins[2] + length :]
     assert damage_of(disk_with({FIRST: moved})) == (FIRST, begins[2])
+
+
+def test_a_segment_under_the_name_of_another_is_damage_wherever_reading_begins():
+    async def story() -> tuple[dict[str, bytes], list[int]]:
+        return await files_with_groups([[b"x" * 100]] * 4, segment_bytes=100)
+
+    files, _ = run(story())
+    first, second, *_ = files
+    bases = [int(name[4:20], 16) for name in files]
+    disk = disk_with(files | {second: files[first]})
+    log = Log(disk, opening_state=bytes, on_durable=lambda _: None, on_failure=lambda _: None)
+    with pytest.raises(DamagedLog, match=f"{second}, offset 0:"):
+        next(log.replay(bases[1]))
 
 
 def test_an_old_record_at_its_old_place_is_damage():
@@ -315,6 +333,28 @@ def test_a_payload_that_looks_like_a_record_is_no_proof():
     data = files[FIRST]
     watched = Watched(disk_with({FIRST: data[:-1]}))
     assert watched.log.torn == (begins[1], len(data) - 1 - begins[1])
+
+
+def test_a_torn_last_group_still_proves_that_those_before_it_had_been_synced():
+    data, begins = whole_log()
+    torn = bytearray(data[: begins[-1] + HEADER_BYTES + 1])
+    torn[begins[-2] + HEADER_BYTES] ^= 1
+    assert damage_of(disk_with({FIRST: bytes(torn)})) == (FIRST, begins[-2])
+    del torn[begins[-1] + HEADER_BYTES - 1 :]
+    assert Watched(disk_with({FIRST: bytes(torn)})).log.torn is not None
+
+
+@pytest.mark.parametrize("overlap", [1, 16, HEADER_BYTES - 1, HEADER_BYTES])
+def test_proof_is_found_where_two_reads_of_the_search_meet(overlap):
+    async def story() -> tuple[dict[str, bytes], list[int]]:
+        length = SCAN_WINDOW_BYTES + 1 - overlap - HEADER_BYTES
+        return await files_with_groups([[b"small"], [b"x" * length], [b"end"]])
+
+    files, begins = run(story())
+    assert begins[2] == begins[1] + 1 + SCAN_WINDOW_BYTES - overlap
+    data = bytearray(files[FIRST])
+    data[begins[1] + 100] ^= 1
+    assert damage_of(disk_with({FIRST: bytes(data)})) == (FIRST, begins[1])
 
 
 def test_damage_in_a_large_segment_is_found_beyond_the_window():

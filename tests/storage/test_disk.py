@@ -270,8 +270,10 @@ async def test_a_file_is_not_closed_while_it_is_synced(real, monkeypatch):
     fdatasync = os.fdatasync
 
     def crowded(file: int) -> None:
+        before = os.fstat(file).st_ino
         for number in range(100):
             real.append(f"log/{number:03}", b"x")
+        assert os.fstat(file).st_ino == before
         fdatasync(file)
 
     real.append(A, b"x")

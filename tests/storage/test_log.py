@@ -445,6 +445,25 @@ def test_a_wrong_place_is_not_read(wrong: Callable[[int, int], tuple[int, int]])
     run(story())
 
 
+def test_a_record_at_the_place_of_another_is_not_read():
+    async def story() -> None:
+        disk = quiet_disk()
+        watched = Watched(disk)
+        watched.log.start()
+        first, second = await watched.write_group([b"one", b"two"])
+        (data,) = files_of(disk).values()
+        length = HEADER_BYTES + 3
+        for place, other in ((first, second), (second, first)):
+            for at in range(length):
+                disk.flip(segment_name(0), place + at, data[place + at] ^ data[other + at])
+        for position in (first, second):
+            with pytest.raises(DamagedLog, match=f"offset {position}:"):
+                watched.log.read(position, 3)
+        await watched.log.close()
+
+    run(story())
+
+
 # -- a disk that fails ---------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from anabranch.storage.record import (
     newer_version,
     parse,
 )
+
+from .reader import crc32c
 
 bodies = st.binary(max_size=60)
 
@@ -57,6 +60,14 @@ def test_a_flipped_bit_or_a_missing_byte_in_a_body_is_noticed(body):
         assert not intact(header, bytes(flipped))
     assert not intact(header, body[:-1])
     assert not intact(header, body + b"\0")
+
+
+@pytest.mark.parametrize(("offset", "value"), [(0, 0xAC), (1, 0), (1, 2), (3, 1)])
+def test_a_header_of_another_form_is_none_though_its_checksum_holds(offset, value):
+    front = bytearray(frame(COMMIT, b"body", 1000, 900, 7)[0][:28])
+    assert parse(bytes(front) + crc32c(bytes(front)).to_bytes(4, "big")) is not None
+    front[offset] = value
+    assert parse(bytes(front) + crc32c(bytes(front)).to_bytes(4, "big")) is None
 
 
 def test_a_short_header_is_none():

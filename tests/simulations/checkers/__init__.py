@@ -6,6 +6,7 @@ None of them looks at a node, and each is shown to fail on a history that was sp
 from collections.abc import Callable
 
 from ..history import History
+from .causality import causality_respected
 from .conditions import conditions_hold
 from .convergence import all_converged
 from .invention import nothing_invented
@@ -31,6 +32,7 @@ ALL: tuple[Callable[[History], list[str]], ...] = (
     in_order,
     promises_kept,
     stamps_grow,
+    causality_respected,
     conditions_hold,
     receipts_are_true,
     real_time_respected,

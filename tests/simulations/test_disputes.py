@@ -1,0 +1,133 @@
+"""Two nodes that settled differently find out, stop settling that shard, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from anabranch.node.fold import ACCEPTED, REJECTED
+from anabranch.simulations.world import World
+from anabranch.storage.commit import shard_of
+from anabranch.storage.stamp import stamp_of
+
+from .stories import THREE, append, disputes, draft, in_virtual_time, settled
+
+SHARD = shard_of("s", 4)
+OTHER_STREAM = next(f"s{n}" for n in range(99) if shard_of(f"s{n}", 4) != SHARD)
+
+
+async def settled_world() -> World:
+    world = World(1, THREE)
+    await world.start()
+    await asyncio.sleep(1)
+    for number in range(6):
+        await append(world, world.names[number % 3], str(number))
+    await world.until_settled()
+    return world
+
+
+def tamper(world: World, name: str) -> None:
+    """Let a node have another running hash than it should."""
+    marks = world.nodes[name].history._marks
+    marks[SHARD] = marks[SHARD]._replace(running=b"another hash than the others has"[:32])
+
+
+@in_virtual_time
+async def test_honest_nodes_dispute_nothing():
+    world = await settled_world()
+    await asyncio.sleep(5)
+    assert disputes(world) == {"ny1": [], "lon1": [], "tok1": []}
+
+
+@in_virtual_time
+async def test_another_running_hash_is_found_by_all_and_stops_its_shard():
+    world = await settled_world()
+    tamper(world, "lon1")
+    await asyncio.sleep(2)
+    assert disputes(world) == {"ny1": [SHARD], "lon1": [SHARD], "tok1": [SHARD]}
+    assert "lon1 and this node have settled shard" in world.nodes["ny1"].settler.disputes[SHARD]
+    assert "differ within its first 6 commits" in world.nodes["ny1"].settler.disputes[SHARD]
+
+
+@in_virtual_time
+async def test_a_disputed_shard_takes_appends_and_settles_no_further():
+    world = await settled_world()
+    tamper(world, "lon1")
+    await asyncio.sleep(2)
+    node = world.nodes["ny1"]
+    receipt = await node.append(draft("s", "more"), ack="settled", timeout=2)
+    assert (receipt.reached, receipt.settled, receipt.outcome) == (False, False, "tentative")
+    assert [len(settled(one)) for one in world.nodes.values()] == [6, 6, 6]
+    assert node.history.tentative_commits == 1
+
+
+@in_virtual_time
+async def test_the_other_shards_go_on():
+    world = await settled_world()
+    tamper(world, "lon1")
+    await asyncio.sleep(2)
+    assert (await append(world, "ny1", "more", stream=OTHER_STREAM, ack="settled")).settled
+
+
+@pytest.mark.parametrize("forger", ["ny1", "lon1", "tok1"])
+@in_virtual_time
+async def test_a_node_whose_fold_judges_otherwise_is_found(forger):
+    """One node rejects a commit that the others accept, as a bug in its fold would."""
+    world = World(1, THREE)
+    await world.start()
+    await asyncio.sleep(1)
+    history = world.nodes[forger].history
+    judge = history._judge
+
+    def forged(shard, commits):
+        judge(shard, commits)
+        for held in commits:
+            if held.id == draft("s", "the one").commit_id:
+                held.outcome = REJECTED if held.outcome == ACCEPTED else held.outcome
+
+    history._judge = forged
+    await append(world, "ny1", "the one")
+    await asyncio.sleep(3)
+    assert disputes(world) == {"ny1": [SHARD], "lon1": [SHARD], "tok1": [SHARD]}
+
+
+@in_virtual_time
+async def test_a_dispute_is_found_again_after_a_restart():
+    world = await settled_world()
+    history = world.nodes["lon1"].history
+    mark = history.mark(SHARD)
+    tamper(world, "lon1")
+    history._index.write([(b"w" + SHARD.to_bytes(2, "big"), _mark_value(history.mark(SHARD)))])
+    world.indexes["lon1"].flush()
+    await asyncio.sleep(2)
+    await world.crash("lon1")
+    await world.start("lon1")
+    assert world.nodes["lon1"].history.mark(SHARD).running != mark.running
+    await asyncio.sleep(2)
+    assert disputes(world) == {"ny1": [SHARD], "lon1": [SHARD], "tok1": [SHARD]}
+
+
+@in_virtual_time
+async def test_a_broken_promise_is_refused_and_disputed_by_who_settled():
+    """tok1's clock goes back below what it promised, as after a forged disk."""
+    world = await settled_world()
+    tok1 = world.nodes["tok1"]
+    promised = tok1.store._promised
+    tok1.store.hlc.last = promised - stamp_of(300)
+    world.clocks["tok1"].offset_ms = -300
+    receipt = await append(world, "tok1", "late")
+    assert receipt.key[0] <= promised
+    await append(world, "ny1", "makes ny1 settle")
+    await asyncio.sleep(2)
+    for name in ("ny1", "lon1"):
+        node = world.nodes[name]
+        if node.settler.disputes:
+            assert "broke its promise" in node.settler.disputes[SHARD]
+    assert any(world.nodes[name].settler.disputes for name in ("ny1", "lon1"))
+
+
+def _mark_value(mark):
+    from anabranch.storage.keys import mark_value
+
+    return mark_value(mark)
