@@ -8,6 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -34,11 +35,15 @@ def recorded(stamp: int) -> str:
 
 def time_text(wall_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339, in UTC."""
+    return f"{_second_text(wall_ms // 1000)}.{wall_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second_text(seconds: int) -> str:
     try:
-        moment = _EPOCH + timedelta(milliseconds=wall_ms)
+        return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     except OverflowError:
-        return "9999-12-31T23:59:59.999Z"
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{wall_ms % 1000:03d}Z"
+        return "9999-12-31T23:59:59"
 
 
 def uuid_text(raw: bytes) -> str:

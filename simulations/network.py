@@ -8,6 +8,7 @@ time-outs, or at once where the cut is a reset.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from random import Random as Generator
 from typing import Any
@@ -28,6 +29,7 @@ class SimLink:
         self.there = there
         self.peer: SimLink | None = None
         self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._flying: deque[bytes | None] = deque()
         self._last_arrival = 0.0
         self._lost_a_frame = False
         self.closed = False
@@ -48,9 +50,11 @@ class SimLink:
         loop = asyncio.get_running_loop()
         delay = self._network.delay(self.here, self.there)
         self._last_arrival = max(loop.time() + delay, self._last_arrival)
-        loop.call_at(self._last_arrival, self._arrive, frame)
+        self._flying.append(frame)
+        loop.call_at(self._last_arrival, self._arrive)
 
-    def _arrive(self, frame: bytes | None) -> None:
+    def _arrive(self) -> None:
+        frame = self._flying.popleft()  # timers of one moment come in any order, frames do not
         if self._lost_a_frame or not self._network.passes(self.here, self.there):
             self._lost_a_frame = True
         elif self.peer is not None and not self.peer.closed:

@@ -153,7 +153,6 @@ class Commit:
     __slots__ = (
         "count",
         "cuts",
-        "entry",
         "expected",
         "hashes",
         "header",
@@ -171,7 +170,6 @@ class Commit:
 
     header: bytes
     payloads: tuple[bytes, ...] | list[bytes] | None
-    entry: bytes
     shard: int
     origin: int
     seq: int
@@ -185,6 +183,11 @@ class Commit:
     hashes: bytes
     cuts: tuple[int, ...] | None
     count: int
+
+    @property
+    def entry(self) -> bytes:
+        """The part of the header that the caller decided."""
+        return self.header[len(_front(self)) :]
 
     @property
     def hash(self) -> bytes:
@@ -231,7 +234,6 @@ def read_header(data: bytes) -> Commit:
         commit.cuts,
     ) = entry
     commit.count = len(commit.hashes) // _HASH_BYTES
-    commit.entry = header[len(_front(commit)) :]
     return commit
 
 

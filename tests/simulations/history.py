@@ -101,6 +101,7 @@ class History:
     held: list[Held] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)  # what a node says went wrong
     unsettled: str | None = None  # what was left when the time to converge was over
+    seen: set[str] = field(default_factory=set)  # states that a campaign should reach
 
     def rows(self) -> list[Row]:
         """The final settled commits of the first node, in the one order."""

@@ -122,6 +122,7 @@ class WatchedWorld(World):
 
     def lose_index(self, name: str) -> None:
         """Delete the index of a node that is down."""
+        self.history.seen.add("an index was lost")
         self.indexes[name] = MemoryIndex()
 
     def flush_index(self, name: str) -> None:
@@ -180,6 +181,10 @@ class WatchedWorld(World):
         life = self.lives[name] = Life(name, self._starts[name], node)
         life.settled = self._rows(node)
         self.note_prefixes(name, "read back")
+        if node.log.torn is not None:
+            self.history.seen.add("a torn tail was cut")
+        if life.settled:
+            self.history.seen.add("settled commits were read back")
         for dialer in node.replication.dialers.values():
             dialer._network = WatchedPort(dialer._network, name, self.trace)
 
@@ -190,6 +195,7 @@ class WatchedWorld(World):
         self._watch_settling(life)
         self._watch_stamps(node)
         self._watch_promises(life)
+        self._watch_pulls(node)
 
     def _watch_settling(self, life: Life) -> None:
         settle = life.node.history.settle
@@ -230,6 +236,19 @@ class WatchedWorld(World):
             return reports
 
         life.node.replication.tell = watched  # type: ignore[method-assign]
+
+    def _watch_pulls(self, node: Node) -> None:
+        give = node.replication.give
+
+        async def watched(wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
+            commits = await give(wanted, bytes_max)
+            if commits:
+                self.history.seen.add("commits were pulled")
+                if any(origin != node.store.origin for _, origin, _ in wanted):
+                    self.history.seen.add("commits went around a broken link")
+            return commits
+
+        node.replication.give = watched  # type: ignore[method-assign]
 
     def note_prefixes(self, name: str, when: str) -> None:
         """Read all that a node has settled, as a reader would."""
@@ -281,6 +300,10 @@ class WatchedWorld(World):
 
     def _note_alarms(self, life: Life) -> None:
         node, alarms = life.node, self.history.alarms
+        if node.replication.held_back:
+            self.history.seen.add("a commit was held back")
+        if node.log.segments > 2:
+            self.history.seen.add("the log had many segments")
         if node.failure is not None:
             alarms.append(f"{life.name} ended: {node.failure}")
         if node.replication.stranger is not None:
