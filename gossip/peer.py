@@ -147,7 +147,7 @@ class Wire:
         await self._link.close()
 
 
-async def answer(host: Host, link: Link, opened: dict[str, set[Link]]) -> None:
+async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
     """Serve a link that another node has dialled, until it ends.
 
     `opened` is kept up to date with the links by the name of who dialled them.
@@ -159,7 +159,7 @@ async def answer(host: Host, link: Link, opened: dict[str, set[Link]]) -> None:
             hello = await _expect_hello(host, wire)
             await wire.send(host.hello(), reports=False)
         name = hello.name
-        opened.setdefault(name, set()).add(link)
+        opened.setdefault(name, []).append(link)
         while True:
             async with asyncio.timeout(SILENCE_SECONDS):
                 message = await wire.receive()
@@ -168,7 +168,8 @@ async def answer(host: Host, link: Link, opened: dict[str, set[Link]]) -> None:
     except (PeerError, TimeoutError):
         pass  # the one who dialled sees it and dials again
     finally:
-        opened.get(name, set()).discard(link)
+        if link in opened.get(name, ()):
+            opened[name].remove(link)
         await link.close()
 
 

@@ -256,12 +256,18 @@ class Node:
     async def _until_settled(self, held: Held, timeout: float) -> None:
         """Return when a commit is settled, or the time is up."""
         future = asyncio.get_running_loop().create_future()
-        self._final.setdefault(held.key, []).append(future)
+        waiting = self._final.setdefault(held.key, [])
+        waiting.append(future)
         self.replication.ask_to_close(held.key[0])
         self.settle_soon()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await future
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await future
+        finally:
+            waiting.remove(future)
+            if not waiting:
+                self._final.pop(held.key, None)
 
     def _first_of_its_id(self, held: Held, *, reached: bool = True) -> Receipt:
         """The receipt of the commit that a shadowed one repeats."""

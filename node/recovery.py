@@ -32,6 +32,7 @@ class Recovered:
 
     state: State | None = None  # the last one, with all members
     highest: int = 0  # no stamp of this node, issued or promised, was above it
+    observed: int = 0  # no commit that is here has a stamp above it
     frontier: dict[LogKey, int] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     records: int = 0
@@ -45,6 +46,7 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
     recovered = Recovered()
     for shard in range(members.shards):
         recovered.watermarks[shard] = history.mark(shard).watermark
+    recovered.observed = max(recovered.watermarks.values())
     recovered.frontier.update(history.settled_frontier())
     start = min(history.replay_from(), log.last_segments(_SEGMENTS_ALWAYS_READ))
     for found in log.replay(log.segment_base(start), synced=history.synced()):
@@ -92,6 +94,7 @@ def _take_commit(found: Found, history: History, recovered: Recovered, members: 
         raise DamagedLog(f"the record at {found.header.position:#x} comes before any state record")
     if commit.origin == recovered.state.origin:
         recovered.highest = max(recovered.highest, commit.hlc)
+    recovered.observed = max(recovered.observed, commit.hlc)
     log = (commit.shard, commit.origin)
     last = recovered.frontier.get(log, 0)
     if commit.seq <= last:

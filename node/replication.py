@@ -60,7 +60,7 @@ class Replication:
         self._renew_report = renew_report
         self._on_learned = on_learned
         self._on_failure = on_failure
-        self._opened: dict[str, set[Link]] = {}  # links that others dialled, by their names
+        self._opened: dict[str, list[Link]] = {}  # links that others dialled, by their names
         self._closing: set[asyncio.Task[None]] = set()
         self._learned_at = 0  # the position of the record that names all origins known here
         self._cut_until: dict[str, float] = {}

@@ -52,7 +52,7 @@ class Store:
         self.members = members
         self.origin = recovered.state.origin
         self.boot = boot
-        self.hlc = HybridClock(recovered.highest)
+        self.hlc = HybridClock(max(recovered.highest, recovered.observed))
         self.frontier = Frontier()
         self._arrived: dict[LogKey, int] = {}  # last sequences, also of what is not durable yet
         for key, seq in recovered.frontier.items():

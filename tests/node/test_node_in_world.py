@@ -60,3 +60,26 @@ async def test_a_node_that_has_ended_settles_nothing_more(end):
     node.settle_soon()
     await asyncio.sleep(1)
     assert written == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+@in_virtual_time
+async def test_after_a_restart_a_node_stamps_above_all_that_it_holds(seed):
+    """lon1's clock is ahead, within bounds; ny1 crashes just after it took a commit of lon1."""
+    world = World(seed, [("ny", 1), ("lon", 1)])
+    world.clocks["lon1"].offset_ms = 450
+    world.disks["ny1"].sync_seconds = 0.05
+    await world.start()
+    await asyncio.sleep(0.5)
+    theirs = await append(world, "lon1", "theirs")
+    ny1 = world.nodes["ny1"]
+    held = asyncio.Event()
+    insert = ny1.history.insert
+    ny1.history.insert = lambda commit: (insert(commit), held.set())
+    await held.wait()
+    await world.crash("ny1")
+    await world.start("ny1")
+    assert world.nodes["ny1"].history.tentative_commits == 1
+    mine = await append(world, "ny1", "mine")
+    assert mine.key > theirs.key
+    assert mine.first_revision == 1

@@ -18,12 +18,12 @@ def lines_of(outcome: Outcome) -> list[str]:
     history = outcome.history
     answered = sum(append.receipt is not None for append in history.appends)
     refused = sum(append.error is not None for append in history.appends)
-    lines = [
+    summary = (
         f"seed {outcome.seed}: {len(history.members)} nodes, {len(history.appends)} appends "
         f"({answered} answered, {refused} refused), {len(history.rows())} commits settled, "
         f"trace {outcome.trace}"
-    ]
-    return lines + [f"  {problem}" for problem in outcome.violations]
+    )
+    return [summary, *(f"  {problem}" for problem in outcome.violations)]
 
 
 def main(first: int, last: int) -> int:

@@ -6,6 +6,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from anabranch.gossip.messages import Hello, Message, Sender
+from anabranch.gossip.wire import to_frame
+from anabranch.simulations.network import SimLink
+from anabranch.simulations.world import World
+
+from .stories import THREE, in_virtual_time
 from .workload import run_seed
 
 SEEDS = (0, 17, 23)
@@ -41,3 +49,29 @@ def test_the_same_seed_leaves_the_same_trace_twice_in_one_process():
 
 def test_another_seed_leaves_another_trace():
     assert len({run_seed(seed).trace for seed in SEEDS}) == len(SEEDS)
+
+
+@in_virtual_time
+async def test_links_are_closed_in_the_order_in_which_they_were_opened():
+    """An order by address in memory would be another one in each process."""
+    world = World(1, THREE)
+    await world.start("ny1", "tok1")
+    hello: Hello = world.nodes["tok1"].members.hello()
+    frame = to_frame(Message(Sender(1, 1, 1, 1), hello))
+    links = []
+    for _ in range(12):
+        link = await world.network.connect("tok1", "ny1")
+        await link.send(frame)
+        await link.receive()
+        links.append(link.peer)
+    closed = []
+    close = SimLink.close
+
+    async def watched(self: SimLink) -> None:
+        closed.append(self)
+        await close(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SimLink, "close", watched)
+        await world.nodes["ny1"].replication.close()
+    assert [link for link in dict.fromkeys(closed) if link in links] == links

@@ -61,7 +61,7 @@ async def test_its_commits_are_held_back_and_status_shows_it():
 async def test_it_refuses_appends_once_it_knows_and_the_others_do_not():
     world = await _world_with_a_clock_that_jumps()
     await asyncio.sleep(6)
-    with pytest.raises(Unavailable, match="clock is .* ms ahead"):
+    with pytest.raises(Unavailable, match=r"clock is \d+ ms ahead"):
         await append(world, "tok1", "another")
     for name in ("ny1", "lon1"):
         assert (await append(world, name, name)).outcome == "tentative"

@@ -69,6 +69,7 @@ class Profile:
     latency_seconds: float
     sync_seconds: float
     clock_ms: int  # no clock is further off than this; up to 150 all is within bounds
+    ragged_start: bool
     steps: int
     pause_seconds: float
     weights: dict[str, int]
@@ -112,6 +113,7 @@ def profile_of(seed: int) -> Profile:
         latency_seconds=luck.choice([0.001, 0.01, 0.03, 0.08]),
         sync_seconds=luck.choice([0.0003, 0.003, 0.02]),
         clock_ms=luck.choice([0, 20, 150, 150, 3000]),
+        ragged_start=luck.random() < 0.3,
         steps=luck.randint(15, 60),
         pause_seconds=luck.choice([0.01, 0.05, 0.2]),
         weights={"write": luck.choice([5, 10, 20]), **troubles},
@@ -158,7 +160,10 @@ class Workload:
         world, history = self.world, self.world.history
         for name in world.names:
             self._set_clock(name)
-        await world.start()
+        if self.profile.ragged_start:
+            await self._start_in_trouble()
+        else:
+            await world.start()
         for _ in range(self.profile.steps):
             await self._step()
             await asyncio.sleep(self.luck.expovariate(1 / self.profile.pause_seconds))
@@ -171,6 +176,14 @@ class Workload:
         world.finish()
         await world.stop()
         return history
+
+    async def _start_in_trouble(self) -> None:
+        """Let nodes meet one after the other, and not all of them."""
+        for name in self.luck.sample(self.world.names, len(self.world.names)):
+            await self.luck.choice([self.cut_pair, self.cut_one_way, self.cut_group, self.heal])()
+            await self.world.start(name)
+            await self.write()
+            await asyncio.sleep(self.luck.expovariate(1 / self.profile.pause_seconds))
 
     async def _heal_everything(self) -> None:
         world = self.world
@@ -286,7 +299,11 @@ class Workload:
         for name in sorted(self.world.nodes):
             if self.luck.random() < 0.7:
                 draft = self._make(
-                    stream, f"by {name}", self.luck.randbytes(16), expected=EXPECT_NONE
+                    stream,
+                    f"by {name}",
+                    self.luck.randbytes(16),
+                    expected=EXPECT_NONE,
+                    policy=self.luck.choice([REJECT, KEEP]),
                 )
                 self._append(draft, name)
 
@@ -343,6 +360,9 @@ class Workload:
             disk, latency = self.profile.sync_seconds, self.profile.latency_seconds
             await asyncio.sleep(self.luck.uniform(0, 2) * self.luck.choice([disk, disk + latency]))
             await self.world.crash(name)
+            if self.luck.random() < 0.5:
+                await self._start(name)
+                self._append(self._draft(), name)
 
     async def stop(self) -> None:
         """End a node in order."""

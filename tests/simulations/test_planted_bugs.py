@@ -1,0 +1,51 @@
+"""The random schedules find each bug in planted_bugs.py within a bounded number of seeds.
+
+Run with `-s` to see the table: which bug took how many seeds, and what noticed it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+
+import pytest
+
+from .planted_bugs import BUGS
+from .workload import run_seed
+
+SEEDS_MAX = 200
+ROWS: list[tuple[str, str, str]] = []
+
+
+def hunt(name: str) -> tuple[int, str]:
+    """How many seeds it took to find a bug, and the checkers that noticed; -1 if it stayed."""
+    for seed in range(SEEDS_MAX):
+        with BUGS[name]():
+            try:
+                found = run_seed(seed).violations
+            except Exception as error:  # noqa: BLE001 - a bug may show in any way
+                found = [f"raised {type(error).__name__}"]
+        if found:
+            return seed + 1, ", ".join(sorted({problem.split(":")[0] for problem in found}))
+    return -1, "nothing"
+
+
+@pytest.fixture(scope="module")
+def table():
+    logging.disable(logging.CRITICAL)
+    ROWS.clear()
+    yield ROWS
+    logging.disable(logging.NOTSET)
+    lines = ["", f"{'planted bug':<42} {'seeds':>5}  noticed by"]
+    lines += [f"{name:<42} {seeds:>5}  {by}" for name, seeds, by in ROWS]
+    with suppress(ValueError):  # pytest has closed what it captured
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUGS)
+def test_it_is_found(name, table):
+    seeds, by = hunt(name)
+    table.append((name, str(seeds) if seeds > 0 else "-", by))
+    assert seeds > 0, f"{name} was not found within {SEEDS_MAX} seeds"
