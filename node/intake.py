@@ -85,6 +85,8 @@ class _Columns:
 
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])
+_one_packed = msgspec.msgpack.Decoder(Event)
+_many_packed = msgspec.msgpack.Decoder(list[Event])
 _one_plain = msgspec.json.Decoder(Plain)
 _many_plain = msgspec.json.Decoder(list[Plain])
 
@@ -126,7 +128,7 @@ def _columns(media_type: str, body: bytes, headers: dict[str, str]) -> _Columns:
             _text(body), lambda text: [_one_plain.decode(text)], lambda text: [_one.decode(text)]
         )
     if media_type == MSGPACK:
-        return _from_maps(_unpacked(body))
+        return _from_packed(body)
     if media_type == cloudevents.STRUCTURED:
         return _from_maps([cloudevents.event(_decoded(body))])
     if media_type == cloudevents.BATCH:
@@ -153,12 +155,33 @@ def _decoded(body: bytes) -> Any:
     return msgspec.json.decode(_text(body))
 
 
-def _unpacked(body: bytes) -> list[Any]:
+def _from_packed(body: bytes) -> _Columns:
+    """Events in MessagePack. Their data stays packed until its size has been checked."""
+    is_list = b"\x90" <= body[:1] <= b"\x9f" or body[:1] in (b"\xdc", b"\xdd")
+    maps: list[dict[str, Any]] = []
+    for event in _many_packed.decode(body) if is_list else [_one_packed.decode(body)]:
+        one = {
+            name: value
+            for name in Event.__struct_fields__
+            if (value := getattr(event, name)) is not None and name != "data"
+        }
+        packed = bytes(event.data)
+        if len(packed) > EVENT_BYTES_MAX + 5:
+            raise TooLarge(
+                f"event {len(maps) + 1} has {len(packed)} bytes of data; {EVENT_BYTES_MAX} are the "
+                "most: store large things elsewhere and refer to them"
+            )
+        if packed:
+            one["data"] = _unpacked(packed)
+        maps.append(one)
+    return _from_maps(maps)
+
+
+def _unpacked(data: bytes) -> Any:
     try:
-        value = unpack(body)
+        return unpack(data)
     except BadFrame as error:
-        raise BadRequest(f"the body is not MessagePack: {error}") from None
-    return [value] if isinstance(value, dict) else list(value) if isinstance(value, tuple) else []
+        raise BadRequest(f"the data is not as it should be: {error}") from None
 
 
 # -- the usual way: JSON into columns ------------------------------------------------------------

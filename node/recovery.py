@@ -34,6 +34,7 @@ class Recovered:
     highest: int = 0  # no stamp of this node, issued or promised, was above it
     observed: int = 0  # no commit that is here has a stamp above it
     frontier: dict[LogKey, int] = field(default_factory=dict)
+    newest: dict[LogKey, int] = field(default_factory=dict)  # last stamps of what was read back
     watermarks: dict[int, int] = field(default_factory=dict)
     records: int = 0
 
@@ -96,6 +97,7 @@ def _take_commit(found: Found, history: History, recovered: Recovered, members: 
         recovered.highest = max(recovered.highest, commit.hlc)
     recovered.observed = max(recovered.observed, commit.hlc)
     log = (commit.shard, commit.origin)
+    recovered.newest[log] = commit.hlc
     last = recovered.frontier.get(log, 0)
     if commit.seq <= last:
         return

@@ -238,15 +238,24 @@ class Replication:
         if self._clocks.ahead_ms(commit.hlc, wall) > 0:
             self._hold_back(commit, wall)
             return False
-        settlement = self._settler.settlement
-        if settlement is not None and commit.hlc <= settlement.watermark(commit.shard):
+        broken = self._broken_promise(commit)
+        if broken is not None:
             self._settler.dispute(
                 commit.shard,
                 f"{self._members.name(commit.origin)} sent commit {commit.id.hex()} of shard "
-                f"{commit.shard}, stamped at a time that is settled: it broke its promise",
+                f"{commit.shard}, stamped {broken}",
             )
             return False
         return True
+
+    def _broken_promise(self, commit: Commit) -> str | None:
+        """What is wrong with the stamp of a commit that is the next of its log."""
+        settlement = self._settler.settlement
+        if settlement is not None and commit.hlc <= settlement.watermark(commit.shard):
+            return "at a time that is settled: it broke its promise"
+        if commit.hlc <= self._store.newest(commit.shard, commit.origin):
+            return "not after the commit before it: its clock or its log is at fault"
+        return None
 
     def _hold_back(self, commit: Commit, wall: int) -> None:
         log = (commit.shard, commit.origin)

@@ -58,6 +58,7 @@ class Store:
         for key, seq in recovered.frontier.items():
             self.frontier.advance(key, seq)
             self._arrived[key] = seq
+        self._newest = dict(recovered.newest)  # last stamps of logs, as far as they are needed
         self._on_group = on_group
         self._on_its_way: deque[tuple[Held, bytes]] = deque()
         self._own_stamps: deque[int] = deque()  # of those on their way that are this node's
@@ -98,6 +99,10 @@ class Store:
         """The last sequence of a log that is here, durable or on its way."""
         return self._arrived.get((shard, origin), 0)
 
+    def newest(self, shard: int, origin: int) -> int:
+        """The stamp of the last commit of a log; 0 if that has long been settled."""
+        return self._newest.get((shard, origin), 0)
+
     def receive(self, commit: Commit, body: bytes) -> None:
         """Log a commit of a member that is the next of its log and not ahead of time."""
         priority = self.members.priority(commit.origin)
@@ -106,6 +111,7 @@ class Store:
         self.hlc.observe(commit.hlc)
         position = self.log.append(COMMIT, body)
         self._arrived[commit.shard, commit.origin] = commit.seq
+        self._newest[commit.shard, commit.origin] = commit.hlc
         self._on_its_way.append((held_of(commit, priority, position, len(body)), body))
 
     # -- durable ---------------------------------------------------------------------------------

@@ -55,9 +55,21 @@ _Types = Annotated[tuple[str, ...], msgspec.Meta(max_length=COMMIT_EVENTS_MAX)]
 _Cuts = Annotated[tuple[int, ...], msgspec.Meta(max_length=COMMIT_EVENTS_MAX)]
 _Payloads = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=COMMIT_EVENTS_MAX)]
 _Entry = tuple[str, int, int, _Types, bytes, bytes, _Cuts | None]
+
+
+class Attributes(msgspec.Struct, forbid_unknown_fields=True):
+    """What an event may have besides id, type and data (docs/format.md)."""
+
+    content_type: str | None = None
+    time: str | None = None
+    metadata: dict[str, str] | None = None
+    tags: list[str] | None = None
+
+
 _decode_header = msgspec.msgpack.Decoder(
     tuple[int, int, int, int, int, bytes, tuple[_Entry]]
 ).decode
+_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 _decode_parts = msgspec.msgpack.Decoder(tuple[bytes, _Payloads]).decode
 
 
@@ -306,6 +318,16 @@ def _check_columns(commit: Commit, payloads: tuple[bytes, ...]) -> None:
         raise BadFrame("cuts are none, or one for each event where one has attributes")
     if not all(0 <= cut <= size for cut, size in zip(cuts, sizes, strict=True)):
         raise BadFrame("a cut is within its payload")
+    for cut, payload in zip(cuts, payloads, strict=True):
+        if cut < len(payload):
+            _check_attributes(payload[cut:])
+
+
+def _check_attributes(packed: bytes) -> None:
+    try:
+        _decode_attributes(packed)
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"the attributes of an event are not what they should be: {error}") from None
 
 
 def _front(commit: Commit) -> bytes:

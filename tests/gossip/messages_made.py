@@ -29,7 +29,7 @@ ONE_OF_EACH = [
     Message(SENDER, Hello(PROTOCOL, "trading", 64, "ny1", 11, TABLE)),
     Message(SENDER, Refuse("cluster", "it is another one")),
     Message(SENDER, ReportMessage(1 << 60, True), REPORTS),
-    Message(SENDER, Push([b"commit", b"", bytes(300)]), REPORTS[:1]),
+    Message(SENDER, Push([b"commit", b"", bytes(32)]), REPORTS[:1]),
     Message(SENDER, Ack(), REPORTS[1:]),
     Message(SENDER, Pull([(0, 11, 0), (4095, 22, 9)], 524_288)),
     Message(SENDER, Give([b"commit"])),

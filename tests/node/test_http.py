@@ -226,6 +226,12 @@ BAD_BODIES: list[tuple[int, bytes, str]] = [
     (400, b'{"type":"a"}\n{"type":7}', "application/x-ndjson"),
     (400, b"\xc1", "application/msgpack"),
     (400, b"\x01", "application/msgpack"),
+    (400, b"\xdd\x00\x80\x00\x00" + b"\x80" * (1 << 23), "application/msgpack"),
+    (
+        413,
+        b"\x82\xa4type\xa1a\xa4data\xdd\x00\x20\x00\x00" + b"\x80" * (1 << 21),
+        "application/msgpack",
+    ),
     (400, msgpack.packb({"type": "a", "data": {"x": b"y"}}), "application/msgpack"),
     (400, msgpack.packb({"type": "a", "data": {1: 2}}), "application/msgpack"),
     (400, msgpack.packb({"type": "a", "data": float("nan"), "tags": [1]}), "application/msgpack"),

@@ -58,6 +58,7 @@ def test_every_state_that_matters_is_reached():
     seen = {state for seed in SEEDS for state in outcome_of(seed).history.seen}
     assert seen == {
         "a commit was held back",
+        "a node ended with its disk",
         "a torn tail was cut",
         "an index was lost",
         "commits were pulled",
@@ -85,6 +86,7 @@ def test_clients_get_answers_of_every_kind():
         "local, tentative",
         "never answered",
         "repeated",
+        "DiskFull",
         "RevisionConflict",
         "settled as accepted",
         "settled as kept",

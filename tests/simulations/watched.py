@@ -15,7 +15,7 @@ from anabranch.node.fold import Held as HeldCommit
 from anabranch.node.node import Node
 from anabranch.simulations.world import World
 from anabranch.storage.commit import Draft, shard_of
-from anabranch.storage.errors import AnabranchError
+from anabranch.storage.errors import AnabranchError, SyncFailed
 from anabranch.storage.index import MemoryIndex
 from anabranch.storage.stamp import STAMP_MAX
 
@@ -162,10 +162,10 @@ class WatchedWorld(World):
     async def _append(self, life: Life, done: Append, timeout: float) -> None:
         try:
             done.receipt = await life.node.append(done.draft, ack=done.ack, timeout=timeout)
+        except (asyncio.CancelledError, SyncFailed):
+            return  # nobody can say whether it was kept
         except AnabranchError as error:
             done.error = type(error).__name__
-        except asyncio.CancelledError:
-            return
         done.ended = self.loop_time()
         self.trace.add(done.ended, done.node, done.receipt, done.error)
 
@@ -304,7 +304,9 @@ class WatchedWorld(World):
             self.history.seen.add("a commit was held back")
         if node.log.segments > 2:
             self.history.seen.add("the log had many segments")
-        if node.failure is not None:
+        if isinstance(node.failure, SyncFailed):
+            self.history.seen.add("a node ended with its disk")
+        elif node.failure is not None:
             alarms.append(f"{life.name} ended: {node.failure}")
         if node.replication.stranger is not None:
             alarms.append(f"{life.name} is a stranger: {node.replication.stranger}")

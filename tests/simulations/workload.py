@@ -28,6 +28,7 @@ from anabranch.storage.commit import (
     listed_commit_id,
     shard_of,
 )
+from anabranch.storage.limits import DISK_RESERVE_BYTES
 
 from .checkers import violations
 from .history import History
@@ -42,6 +43,7 @@ SHAPES: dict[int, list[tuple[str, int]]] = {
 }
 CONVERGE_SECONDS = 25.0  # after the heal: connecting, pulling in small steps, settling
 ACK_SECONDS = 4.0
+ROOM_BYTES = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def profile_of(seed: int) -> Profile:
         "drill": luck.choice([0, 0, 1]),
         "crash": luck.choice([0, 1, 3]),
         "write_and_crash": luck.choice([0, 1, 2]),
+        "fail_disk": luck.choice([0, 0, 1]),
+        "fill_disk": luck.choice([0, 0, 1]),
         "stop": luck.choice([0, 0, 1]),
         "start": 3,
         "flush": luck.choice([0, 1, 3]),
@@ -151,6 +155,7 @@ class Workload:
         self.world.network.latency_seconds = profile.latency_seconds
         for disk in self.world.disks.values():
             disk.sync_seconds = profile.sync_seconds
+            disk.capacity_bytes = ROOM_BYTES
         self.waiting: list[asyncio.Task[None]] = []
         self.drafts: list[Draft] = []
         self.number = 0
@@ -188,6 +193,8 @@ class Workload:
     async def _heal_everything(self) -> None:
         world = self.world
         world.network.heal()
+        for disk in world.disks.values():
+            disk.capacity_bytes = ROOM_BYTES
         for name in world.names:
             if name not in world.nodes:
                 await self._start(name)
@@ -205,6 +212,8 @@ class Workload:
             "heal": self.heal,
             "crash": self.crash,
             "write_and_crash": self.write_and_crash,
+            "fail_disk": self.fail_disk,
+            "fill_disk": self.fill_disk,
             "stop": self.stop,
             "start": self.start,
             "flush": self.flush,
@@ -363,6 +372,25 @@ class Workload:
             if self.luck.random() < 0.5:
                 await self._start(name)
                 self._append(self._draft(), name)
+
+    async def fail_disk(self) -> None:
+        """Let a disk confirm nothing any more: its node has to end, and comes back with it."""
+        if self.world.nodes:
+            name = self.luck.choice(sorted(self.world.nodes))
+            disk = self.world.disks[name]
+            disk.failing_syncs = True
+            self._append(self._draft(), name)
+            await asyncio.sleep(self.luck.uniform(0, 3) * self.profile.sync_seconds)
+            await self.world.crash(name)
+            disk.failing_syncs = False
+
+    async def fill_disk(self) -> None:
+        """Leave a disk no room but what is kept for promises, or give it room again."""
+        disk = self.world.disks[self.luck.choice(self.world.names)]
+        if disk.capacity_bytes == ROOM_BYTES:
+            disk.capacity_bytes = ROOM_BYTES - disk.free() + DISK_RESERVE_BYTES - 1
+        else:
+            disk.capacity_bytes = ROOM_BYTES
 
     async def stop(self) -> None:
         """End a node in order."""

@@ -36,6 +36,7 @@ from anabranch.storage.errors import BadFrame
 
 SHARDS = 64
 ID = bytes(range(16))
+TAGS = pack({"tags": ["x"]})  # the attributes of an event
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 payloads_ = st.binary(max_size=300)
@@ -43,14 +44,15 @@ payloads_ = st.binary(max_size=300)
 
 @st.composite
 def drafts(draw: st.DrawFn) -> Draft:
-    payloads = draw(st.lists(payloads_, min_size=1, max_size=6))
-    count = len(payloads)
+    datas = draw(st.lists(payloads_, min_size=1, max_size=6))
+    count = len(datas)
+    payloads = [data + draw(st.sampled_from([b"", TAGS])) for data in datas]
     types = draw(
         st.lists(names, min_size=1, max_size=1) | st.lists(names, min_size=count, max_size=count)
     )
     one_id = st.just(bytes(16)) | st.binary(min_size=16, max_size=16)
     ids = draw(st.just([]) | st.lists(one_id, min_size=count, max_size=count))
-    cuts = [draw(st.integers(0, len(payload))) for payload in payloads]
+    cuts = [len(data) for data in datas]
     return Draft(
         draw(names),
         types,
@@ -171,7 +173,7 @@ def sample() -> bytes:
     draft = Draft(
         "orders-{btc}",
         ["a", "b"],
-        [b"12", b"345"],
+        [b"1" + TAGS, b"345"],
         commit_id=ID,
         ids=bytes(16) + ID,
         cuts=[1, 3],
@@ -417,7 +419,8 @@ def encodings(value: Any) -> Iterator[bytes]:
 
 
 def test_no_other_encoding_of_a_commit_is_accepted():
-    parts = fields(types=["a", "b"], ids=bytes(16) + ID, cuts=[3, 300])
+    payloads = [b"123" + TAGS, b"x" * 300]
+    parts = fields(types=["a", "b"], ids=bytes(16) + ID, cuts=[3, 300], payloads=payloads)
     header = header_of(parts)
     canonical, *others = encodings(header)
     assert receive(pack((canonical, parts["payloads"])), SHARDS).header == canonical
@@ -445,6 +448,10 @@ def test_no_other_encoding_of_a_commit_is_accepted():
         {"cuts": [11, 300]},
         {"cuts": [1]},
         {"cuts": [1, 301]},
+        {"cuts": [11, 299]},
+        {"cuts": [11, 0], "payloads": [b'{"price":1}', pack({"colour": "red"})]},
+        {"cuts": [11, 0], "payloads": [b'{"price":1}', pack({"tags": "x"})]},
+        {"cuts": [11, 0], "payloads": [b'{"price":1}', TAGS + b"\x00"]},
         {"cuts": [-1, 0]},
         {"cuts": []},
         {"hashes": b""},
@@ -543,8 +550,8 @@ def test_a_commit_has_10_000_events_at_most(count, fits):
         {"origin": (1 << 64) - 1},
         {"seq": (1 << 63) - 1},
         {"hlc": (1 << 64) - 1},
-        {"cuts": [0, 0]},
-        {"cuts": [11, 299]},
+        {"cuts": [0, 0], "payloads": [TAGS, TAGS]},
+        {"cuts": [11, 0], "payloads": [b'{"price":1}', TAGS]},
     ],
     ids=str,
 )
@@ -555,14 +562,14 @@ def test_the_last_values_that_fit_are_accepted(changes):
 def test_the_largest_commit_fits_into_a_record():
     count = limits.COMMIT_EVENTS_MAX
     size, rest = divmod(limits.COMMIT_BYTES_MAX, count)
-    payloads = [bytes(size)] * (count - 1) + [bytes(size + rest)]
+    payloads = [bytes(size)] * (count - 1) + [bytes(size + rest - len(TAGS)) + TAGS]
     draft = Draft(
         "s" * limits.STREAM_NAME_BYTES_MAX,
         [f"{number:0{limits.TYPE_BYTES_MAX}}" for number in range(count)],
         payloads,
         commit_id=ID,
         ids=ID * count,
-        cuts=[0] * count,
+        cuts=[size] * (count - 1) + [size + rest - len(TAGS)],
         expected=(1 << 62) - 1,
         policy=KEEP,
     )

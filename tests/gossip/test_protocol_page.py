@@ -1,0 +1,83 @@
+"""docs/protocol.md says what the code does: numbers, kinds, causes and test vectors."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from anabranch.gossip import messages, peer
+from anabranch.gossip.clocks import WINDOW_SECONDS
+from anabranch.gossip.members import Cause
+from anabranch.gossip.transport import LINK_PATH
+from anabranch.gossip.wire import from_frame, to_frame
+from anabranch.storage import limits
+
+from .messages_made import ONE_OF_EACH
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+
+
+def table(section):
+    """The cells of the first table of a section, without its head."""
+    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1:]]
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
+
+
+def test_kinds_are_those_of_the_code():
+    kinds = {int(kind): name for kind, name, *_ in table("Message")[6:] if kind.isdigit()}
+    assert {name.upper(): kind for kind, name in kinds.items()} == {
+        name: getattr(messages, name)
+        for name in ("HELLO", "REFUSE", "REPORT", "PUSH", "ACK", "PULL", "GIVE")
+    }
+
+
+def test_causes_are_those_of_the_code():
+    assert [cause.strip("`") for cause, _ in table("Hello")] == [cause.value for cause in Cause]
+
+
+def test_times_and_bounds_are_those_of_the_code():
+    page = {what: numbers(value) for what, value in table("Times and bounds")}
+    assert list(page.values()) == [
+        [limits.CONNECT_SECONDS],
+        [limits.SILENCE_SECONDS],
+        [limits.BACKOFF_SECONDS_MIN, limits.BACKOFF_SECONDS_MAX],
+        [limits.HEARTBEAT_SECONDS],
+        [limits.FRAME_BYTES_MAX],
+        [limits.HELLO_BYTES_MAX],
+        [limits.COMPRESS_ABOVE_BYTES],
+        [limits.PUSH_BYTES_MAX],
+        [limits.PULL_BYTES_MAX],
+        [limits.PULL_LOGS_MAX],
+        [limits.MEMBERS_MAX],
+        [limits.SHARDS_MAX],
+    ]
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        f"version {messages.PROTOCOL}\n",
+        f"the path `{LINK_PATH}`",
+        f"has not moved for {limits.RELAY_GRACE_SECONDS:.0f} s",
+        f"at most {limits.MAX_CLOCK_OFFSET_MS} ms",
+        f"each {peer.RETRY_SECONDS} s",
+        f"repeated after {peer.RETRY_SECONDS} s",
+        f"no longer than {peer.PULL_TURN_SECONDS * 1000:.0f} ms",
+        f"the last {WINDOW_SECONDS:.0f} to {2 * WINDOW_SECONDS:.0f} seconds",
+        f"whenever {limits.HEARTBEAT_SECONDS * 1000:.0f} ms",
+        f"*shard* is 0 to {limits.SHARDS_MAX - 1}",
+    ],
+)
+def test_numbers_in_the_text_are_those_of_the_code(says):
+    assert says in PAGE
+
+
+def test_the_vectors_are_what_the_code_sends_and_reads():
+    frames = {name: bytes.fromhex(frame.strip("`")) for name, frame in table("Test vectors")}
+    assert list(frames.values()) == [to_frame(message) for message in ONE_OF_EACH]
+    assert [from_frame(frame) for frame in frames.values()] == ONE_OF_EACH
