@@ -15,8 +15,8 @@ from anabranch.node.fold import OUTCOMES
 
 from .workload import Outcome, run_seed
 
-SEEDS = range(100)
-MORE_SEEDS = range(100, 3000)
+SEEDS = range(150)
+MORE_SEEDS = range(150, 3050)
 
 
 @cache
