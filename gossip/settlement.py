@@ -69,6 +69,15 @@ class Settlement:
             self._promised[origin] = time
             self._promised_by_all = min(self._promised.values())
 
+    def seen_ahead(self, log: LogKey, seq: int, stamp: int) -> None:
+        """Note a commit that is held back: the next of its log, stamped ahead of time.
+
+        Stamps grow within a log. So up to just below this stamp the commits before it are all that
+        there will ever be, whatever its maker's promises name: it need not be waited for.
+        """
+        if log[1] in self._promised and stamp - 1 > self._watermark.get(log[0], 0):
+            self._keep(log, (stamp - 1, seq - 1))
+
     def report(self, origin: int, frontier: Frontier) -> None:
         """Count a member's frontier, which it reported in this epoch, from now on."""
         if origin in self._promised and origin != self._me:
@@ -190,11 +199,16 @@ class Settlement:
     # -- bounds ------------------------------------------------------------------------------
 
     def _keep(self, log: LogKey, promise: Promise) -> None:
+        """Put a promise into its queue, by its sequence; of two for one sequence the later."""
         queue = self._queue.setdefault(log, [])
-        if queue and queue[-1][1] == promise[1]:
-            queue[-1] = promise
+        time, seq = promise
+        at = len(queue)
+        while at and queue[at - 1][1] > seq:
+            at -= 1
+        if at and queue[at - 1][1] == seq:
+            queue[at - 1] = (max(time, queue[at - 1][0]), seq)
         else:
-            queue.append(promise)
+            queue.insert(at, promise)
         if len(queue) > PROMISES_KEPT_MAX:
             del queue[1::2]
 

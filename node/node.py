@@ -21,10 +21,12 @@ from ..storage.disk import Disk
 from ..storage.errors import (
     AnabranchError,
     DamagedLog,
+    DiskError,
     DiskFull,
     Overloaded,
     RevisionConflict,
     Unavailable,
+    Unconfirmed,
     Unprocessable,
 )
 from ..storage.index import Index
@@ -219,15 +221,25 @@ class Node:
                 revision,
             )
         held = self.store.stamp(draft, self.clock.wall_ms())
-        await self.log.wait(held.position)
+        await self._durable(held)
         return await self._receipt(held, ack, timeout, duplicate=False)
+
+    async def _durable(self, held: Held) -> None:
+        """Return when a commit of this node is on disk."""
+        try:
+            await self.log.wait(held.position)
+        except DiskError as error:
+            raise Unconfirmed(
+                f"this append may survive or not: {error}. Send it again with the same "
+                "Idempotency-Key, at another node or here when it is up again"
+            ) from error
 
     async def _append_again(
         self, draft: Draft, known: Held | Place, ack: str, timeout: float
     ) -> Receipt:
         """Answer a repeated append as the first time."""
         if isinstance(known, Held):
-            await self.log.wait(known.position)
+            await self._durable(known)
         first = self.history.header(known.position, known.length)
         if first.entry != draft.entry:
             raise Unprocessable(

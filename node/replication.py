@@ -267,6 +267,9 @@ class Replication:
                 milliseconds(commit.hlc) - self._clocks.median_ms(wall),
             )
         self.held_back[log] = commit.hlc
+        if self._settler.settlement is not None:
+            self._settler.settlement.seen_ahead(log, commit.seq, commit.hlc)
+            self._on_learned()
 
     async def give(self, wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
         """Commits after a sequence, log by log, up to so many bytes (one at least)."""

@@ -20,6 +20,7 @@
         |-- DiskFull           507
         |-- DamagedLog         503  a record that is not what was written
         |-- SyncFailed         the process must end: what it said may not be true
+        |-- Unconfirmed        503  an append that was under way then: it may survive or not
         `-- DirectoryInUse     another process has the directory
     ConfigError                the configuration file is at fault
 
@@ -147,6 +148,10 @@ class DamagedLog(DiskError):
 
 class SyncFailed(DiskError):
     """The disk did not confirm a write. The process must end."""
+
+
+class Unconfirmed(DiskError):
+    """The disk failed while an append was on its way to it: it may survive or not."""
 
 
 class DirectoryInUse(DiskError):

@@ -131,3 +131,17 @@ async def test_a_slow_network_is_no_fast_clock(latency_seconds):
         await asyncio.sleep(0.1)
     assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
     await world.until_settled()
+
+
+@in_virtual_time
+async def test_its_commits_do_not_stop_the_others_from_settling():
+    world = await _world_with_a_clock_that_jumps()
+    await asyncio.sleep(3)
+    for name in ("ny1", "lon1"):
+        receipt = await append(world, name, name, ack="settled")
+        assert receipt.settled
+        assert list(world.nodes[name].replication.held_back)
+    await asyncio.sleep(AHEAD_MS / 1000)
+    await world.until_settled()
+    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    assert not any(disputes(world).values())
