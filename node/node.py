@@ -21,10 +21,10 @@ from ..storage.disk import Disk
 from ..storage.errors import (
     AnabranchError,
     DamagedLog,
-    DiskError,
     DiskFull,
     Overloaded,
     RevisionConflict,
+    SyncFailed,
     Unavailable,
     Unconfirmed,
     Unprocessable,
@@ -228,7 +228,7 @@ class Node:
         """Return when a commit of this node is on disk."""
         try:
             await self.log.wait(held.position)
-        except DiskError as error:
+        except SyncFailed as error:
             raise Unconfirmed(
                 f"this append may survive or not: {error}. Send it again with the same "
                 "Idempotency-Key, at another node or here when it is up again"

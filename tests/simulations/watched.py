@@ -15,7 +15,7 @@ from anabranch.node.fold import Held as HeldCommit
 from anabranch.node.node import Node
 from anabranch.simulations.world import World
 from anabranch.storage.commit import Draft, shard_of
-from anabranch.storage.errors import AnabranchError, SyncFailed
+from anabranch.storage.errors import AnabranchError, SyncFailed, Unconfirmed
 from anabranch.storage.index import MemoryIndex
 from anabranch.storage.stamp import STAMP_MAX
 
@@ -162,7 +162,7 @@ class WatchedWorld(World):
     async def _append(self, life: Life, done: Append, timeout: float) -> None:
         try:
             done.receipt = await life.node.append(done.draft, ack=done.ack, timeout=timeout)
-        except (asyncio.CancelledError, SyncFailed):
+        except (asyncio.CancelledError, Unconfirmed):
             return  # nobody can say whether it was kept
         except AnabranchError as error:
             done.error = type(error).__name__
