@@ -58,6 +58,11 @@ class Clocks:
         """The lower median of all clocks, now."""
         return my_wall_ms + self._median
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether this node's own clock is beyond what its stamps may be."""
+        return -self._median > self.max_offset_ms
+
     def limit_ms(self, my_wall_ms: int) -> int:
         """The latest time that a stamp may have now."""
         return self.median_ms(my_wall_ms) + self.max_offset_ms

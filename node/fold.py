@@ -136,6 +136,8 @@ class StreamFold:
 
     def place_of(self, held: Held) -> int:
         """Where in the tentative part a commit is."""
+        if self.pending[-1] is held:  # as a rule it has just come
+            return len(self.pending) - 1
         return bisect_left(self.pending, held)
 
     def place_of_revision(self, revision: int, seen: Callable[[Held], bool]) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web, web_protocol
+from multidict import istr
 
 from ..gossip.transport import LINK_PATH, accept_websocket
 from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, REJECT
@@ -48,6 +49,13 @@ _EXPECTED: Final = {"any": EXPECT_ANY, "none": EXPECT_NONE, "exists": EXPECT_EXI
 _LATER_PATHS: Final = ("/metrics", "/openapi.json", "/v1/members")
 _DRILL_SECONDS_MAX: Final = 3600.0
 
+# Names of headers, made once: looking one up by a plain text costs as much as the rest.
+_KEY: Final = istr("Idempotency-Key")
+_TOKEN: Final = istr("Anabranch-Token")
+_CONTENT_TYPE: Final = istr("Content-Type")
+_CONTENT_ENCODING: Final = istr("Content-Encoding")
+_SPECVERSION: Final = istr("ce-specversion")
+
 Handler = Callable[[web.BaseRequest, Query], Awaitable[web.StreamResponse]]
 
 
@@ -58,6 +66,12 @@ class Face:
         self._node = node
         self._drills = drills
         self._reads = Reads(node)
+        self._events: dict[str, Handler] = {
+            "POST": self._append,
+            "GET": self._reads.stream_events,
+        }
+        self._stream: dict[str, Handler] = {"GET": self._reads.stream}
+        self._commit: dict[str, Handler] = {"GET": self._reads.commit}
         self._fixed: dict[str, dict[str, Handler]] = {
             "/v1/events": {"GET": self._reads.all_events},
             "/v1/streams": {"GET": self._reads.streams},
@@ -91,15 +105,7 @@ class Face:
             return self._problem(AnabranchError("this is a bug of the node; its log has more"))
 
     def _handler(self, method: str, path: str) -> Handler:
-        parts = path.split("/")
-        handlers = self._fixed.get(path)
-        if handlers is None and parts[:3] == ["", "v1", "streams"] and len(parts) == 5:
-            if parts[4] == "events":
-                handlers = {"POST": self._append, "GET": self._reads.stream_events}
-        elif handlers is None and parts[:3] == ["", "v1", "streams"] and len(parts) == 4:
-            handlers = {"GET": self._reads.stream}
-        elif handlers is None and parts[:3] == ["", "v1", "commits"] and len(parts) == 4:
-            handlers = {"GET": self._reads.commit}
+        handlers = self._fixed.get(path) or self._of_one(path.split("/"))
         if handlers is None:
             if path in _LATER_PATHS:
                 raise NotBuiltYet(f"{path} is not part of this version")
@@ -109,35 +115,43 @@ class Face:
             raise WrongMethod(f"{path[:200]} takes {' and '.join(handlers)}, not {method[:20]}")
         return handler
 
+    def _of_one(self, parts: list[str]) -> dict[str, Handler] | None:
+        """The handlers of a path that names a stream or a commit."""
+        match parts:
+            case ["", "v1", "streams", _, "events"]:
+                return self._events
+            case ["", "v1", "streams", _]:
+                return self._stream
+            case ["", "v1", "commits", _]:
+                return self._commit
+            case _:
+                return None
+
     # -- append ----------------------------------------------------------------------------------
 
     async def _append(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         headers = request.headers
         stream = stream_name(query.path.split("/")[3])
-        query.only("expected", "on_conflict", "ack", "timeout")
-        ack = _ack(query.get("ack", "local"))
-        timeout = query.seconds("timeout", 10.0, ACK_TIMEOUT_SECONDS_MAX)
-        if "Anabranch-Token" in headers:
+        how = _append_options(query) if query else _AS_USUAL
+        if _TOKEN in headers:
             raise NotBuiltYet("session tokens are not part of this version")
-        expected = _expected(query.get("expected", "any"))
-        policy = query.one_of("on_conflict", {"reject": REJECT, "keep": KEEP}, REJECT)
-        key = headers.get("Idempotency-Key")
+        key = headers.get(_KEY)
         if key is not None and not 0 < len(key.encode("utf-8", "replace")) <= KEY_BYTES_MAX:
             raise BadRequest(f"Idempotency-Key has 1 to {KEY_BYTES_MAX} bytes")
         body = await _body(request)
-        media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        media_type = headers.get(_CONTENT_TYPE, "").partition(";")[0].strip().lower()
         draft = draft_of(
             stream,
             media_type,
             body,
             headers=_cloud_headers(request),
             key=key,
-            expected=expected,
-            policy=policy,
+            expected=how.expected,
+            policy=how.policy,
             token=self._node.random.token,
         )
-        receipt = await self._node.append(draft, ack=ack, timeout=timeout)
-        if receipt.outcome == "rejected" and ack == "settled":
+        receipt = await self._node.append(draft, ack=how.ack, timeout=how.timeout)
+        if receipt.outcome == "rejected" and how.ack == "settled":
             raise RevisionConflict(
                 f"stream {stream!r} was at revision {receipt.found} at this commit's final place, "
                 f"not as expected: the commit is rejected for good",
@@ -256,6 +270,28 @@ class _Server(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+class _AppendOptions(NamedTuple):
+    """How an append is to be made, from its query."""
+
+    ack: str = "local"
+    timeout: float = 10.0
+    expected: int = EXPECT_ANY
+    policy: int = REJECT
+
+
+_AS_USUAL: Final = _AppendOptions()
+
+
+def _append_options(query: Query) -> _AppendOptions:
+    query.only("expected", "on_conflict", "ack", "timeout")
+    return _AppendOptions(
+        _ack(query.get("ack", "local")),
+        query.seconds("timeout", _AS_USUAL.timeout, ACK_TIMEOUT_SECONDS_MAX),
+        _expected(query.get("expected", "any")),
+        query.one_of("on_conflict", {"reject": REJECT, "keep": KEEP}, REJECT),
+    )
+
+
 def _ack(text: str) -> str:
     if text in _LATER_ACKS:
         raise NotBuiltYet(f"ack={text} is not part of this version; use {' or '.join(_ACKS)}")
@@ -280,7 +316,7 @@ async def _body(request: web.BaseRequest) -> bytes:
     length = request.content_length
     if length is not None and length > BODY_BYTES_MAX:
         raise TooLarge(f"a body of {length} bytes; {BODY_BYTES_MAX} are the most")
-    if length is not None and "Content-Encoding" not in request.headers:
+    if length is not None and _CONTENT_ENCODING not in request.headers:
         return await request.content.read()
     parts, size = [], 0
     async for part in request.content.iter_any():
@@ -292,7 +328,7 @@ async def _body(request: web.BaseRequest) -> bytes:
 
 
 def _cloud_headers(request: web.BaseRequest) -> dict[str, str]:
-    if "ce-specversion" not in request.headers:
+    if _SPECVERSION not in request.headers:
         return {}
     return {name.lower(): value for name, value in request.headers.items()}
 

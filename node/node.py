@@ -207,7 +207,8 @@ class Node:
 
         Raises CallerError, Unavailable, DiskFull: then nothing was written.
         """
-        self._ready_to_append()
+        wall_ms = self.clock.wall_ms()
+        self._ready_to_append(wall_ms)
         shard = shard_of(draft.stream, self.config.shards)
         known = self.history.find(draft.commit_id, shard) if draft.named else None
         if known is not None:
@@ -220,7 +221,7 @@ class Node:
                 draft.expected,
                 revision,
             )
-        held = self.store.stamp(draft, self.clock.wall_ms())
+        held = self.store.stamp(draft, wall_ms)
         await self._durable(held)
         return await self._receipt(held, ack, timeout, duplicate=False)
 
@@ -297,15 +298,14 @@ class Node:
         outcome, revision = self.history.tentative_outcome(first)
         return tentative_receipt(first, outcome, revision, duplicate=True, reached=reached)
 
-    def _ready_to_append(self) -> None:
+    def _ready_to_append(self, wall_ms: int) -> None:
         if self.failure is not None:
             raise Unavailable(f"this node is about to end: {self.failure}")
         needs = self.replication.stranger
         if needs is not None:
             raise Unavailable(needs)
-        ahead = self.ahead_text()
-        if ahead is not None:
-            raise Unavailable(ahead)
+        if self.clocks.ahead_ms(self.store.hlc.last, wall_ms) > 0 or self.clocks.is_ahead:
+            raise Unavailable(self.ahead_text() or "this node's clock was ahead; try again")
         if self.log.full:
             raise Overloaded("more is waiting for the disk than fits; try again in a moment")
         if self.is_full:
@@ -351,9 +351,10 @@ class Node:
 
     def _on_group(self, group: list[tuple[Held, bytes]]) -> None:
         mine = self.store.origin
-        for held, body in group:
-            if held.key[2] == mine:
-                self.outbox.add(held.shard, held.seq, body)
+        if self.replication.dialers:
+            for held, body in group:
+                if held.key[2] == mine:
+                    self.outbox.add(held.shard, held.seq, body)
         self.renew_report()
         self.replication.wake()
         self.settle_soon()

@@ -34,6 +34,9 @@ class Query:
                     f"the query is not UTF-8, or has more than {_FIELDS_MAX} fields"
                 ) from None
 
+    def __bool__(self) -> bool:
+        return bool(self._fields)
+
     def only(self, *known: str) -> None:
         """Refuse fields that are not known here, and all but `type` given twice."""
         if not self._fields:

@@ -52,6 +52,7 @@ class Store:
         self.members = members
         self.origin = recovered.state.origin
         self.boot = boot
+        self._priority = members.priority(self.origin) or 0
         self.hlc = HybridClock(max(recovered.highest, recovered.observed))
         self.frontier = Frontier()
         self._arrived: dict[LogKey, int] = {}  # last sequences, also of what is not durable yet
@@ -81,7 +82,7 @@ class Store:
         hlc = self.hlc.now(wall_ms)
         header, body = stamped(draft, shard, self.origin, seq, hlc)
         held = Held()
-        held.key = (hlc, self.members.priority(self.origin) or 0, self.origin)
+        held.key = (hlc, self._priority, self.origin)
         held.stream, held.shard, held.seq = draft.stream, shard, seq
         held.id, held.hash, held.count = draft.commit_id, commit_hash(header), draft.count
         held.expected, held.policy = draft.expected, draft.policy
