@@ -37,7 +37,7 @@ from .messages import Ack, Body, Give, Hello, Message, Pull, Push, Refuse, Repor
 from .outbox import Outbox
 from .reports import Report, Told
 from .transport import Link, Network
-from .wire import from_frame, to_frame
+from .wire import from_frame, sum_of, to_frame
 
 RETRY_SECONDS = 0.5  # before trying again what a peer just did not take or did not have
 PULL_TURN_SECONDS = 0.05  # a pull lets pushes go first for so long
@@ -129,18 +129,24 @@ class Wire:
         self._host = host
         self._link = link
         self._told = Told()
+        self._last_sent = 0  # sums of the last frames, either way
+        self._last_received = 0
         self.bytes_sent = 0
 
     async def send(self, body: Body, *, reports: bool = True) -> None:
         """Send a message with all reports that are new to the other side."""
         told = self._host.tell(self._told) if reports else []
-        frame = to_frame(Message(self._host.sender(), body, told))
+        frame = to_frame(Message(self._host.sender(), body, told), self._last_sent)
+        self._last_sent = sum_of(frame)
         self.bytes_sent += len(frame)
         await self._link.send(frame)
 
     async def receive(self, bytes_max: int = FRAME_BYTES_MAX) -> Message:
         """The next message, if it has no more bytes than this."""
-        return from_frame(await self._link.receive(), bytes_max)
+        frame = await self._link.receive()
+        message = from_frame(frame, bytes_max, self._last_received)
+        self._last_received = sum_of(frame)
+        return message
 
     async def close(self) -> None:
         """End the link."""

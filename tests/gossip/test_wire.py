@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.gossip.messages import Message, Push, encode
-from anabranch.gossip.wire import from_frame, sealed, to_frame
+from anabranch.gossip.wire import from_frame, sealed, sum_of, to_frame
 from anabranch.storage.errors import BadFrame
 from anabranch.storage.limits import (
     COMPRESS_ABOVE_BYTES,
@@ -62,6 +62,18 @@ def test_every_flipped_bit_is_refused(good):
             bad[place] ^= 1 << bit
             with pytest.raises(BadFrame):
                 from_frame(bytes(bad))
+
+
+def test_a_frame_is_read_only_after_the_one_before_it():
+    first, second, third = ONE_OF_EACH[:3]
+    one = to_frame(first)
+    two = to_frame(second, sum_of(one))
+    three = to_frame(third, sum_of(two))
+    assert from_frame(two, before=sum_of(one)) == second
+    assert from_frame(three, before=sum_of(two)) == third
+    for frame, before in [(two, 0), (three, sum_of(one)), (two, sum_of(two)), (one, sum_of(one))]:
+        with pytest.raises(BadFrame, match="overtaken"):
+            from_frame(frame, before=before)
 
 
 def test_every_truncated_frame_is_refused():

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -25,7 +26,7 @@ from anabranch.gossip.messages import (
 )
 from anabranch.gossip.reports import Report
 from anabranch.gossip.transport import Link
-from anabranch.gossip.wire import from_frame, to_frame
+from anabranch.gossip.wire import from_frame, sum_of, to_frame
 from anabranch.node.config import ClusterConfig
 from anabranch.node.node import Node
 from anabranch.simulations.clock import EPOCH_MS, SimRandom
@@ -55,12 +56,21 @@ def state_of(node: Node) -> tuple[Any, ...]:
     )
 
 
+SUMS: WeakKeyDictionary[Link, list[int]] = WeakKeyDictionary()  # of the last frames, either way
+
+
 async def speak(link: Link, body: Body, reports: tuple[Report, ...] = ()) -> None:
-    await link.send(to_frame(Message(Sender(1, 7, 0, EPOCH_MS), body, list(reports))))
+    sums = SUMS.setdefault(link, [0, 0])
+    frame = to_frame(Message(Sender(1, 7, 0, EPOCH_MS), body, list(reports)), sums[0])
+    sums[0] = sum_of(frame)
+    await link.send(frame)
 
 
 async def hear(link: Link) -> Body:
-    return from_frame(await link.receive()).body
+    sums = SUMS.setdefault(link, [0, 0])
+    frame = await link.receive()
+    before, sums[1] = sums[1], sum_of(frame)
+    return from_frame(frame, before=before).body
 
 
 async def until_lost(link: Link) -> None:
