@@ -62,6 +62,7 @@ class Members:
         self._origins: dict[str, int] = {}
         self._priority: dict[int, int] = {}
         self._names: dict[int, str] = {}
+        self._mark = 0  # once all origins are known they never change
 
     def member(self, name: str) -> Member:
         """The member of a name."""
@@ -114,10 +115,10 @@ class Members:
     @property
     def mark(self) -> int:
         """A digest of the complete table; 0 while it is not complete."""
-        if not self.complete:
-            return 0
-        rows = sorted((m.name, m.site, m.priority, self._origins[m.name]) for m in self.table)
-        return int.from_bytes(hashlib.sha256(pack(rows)).digest()[:8], "big") or 1
+        if not self._mark and self.complete:
+            rows = sorted((m.name, m.site, m.priority, self._origins[m.name]) for m in self.table)
+            self._mark = int.from_bytes(hashlib.sha256(pack(rows)).digest()[:8], "big") or 1
+        return self._mark
 
     def hello(self) -> Hello:
         """What this node says first on a link."""

@@ -223,7 +223,8 @@ class Dialer:
         self.error: str | None = None
         self.bytes_sent = 0
         self._origin = 0
-        self._wake = asyncio.Event()
+        self._awake = False  # whether there may be something to send
+        self._sleeper: asyncio.Future[None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -245,12 +246,14 @@ class Dialer:
 
     def wake(self) -> None:
         """There may be something to send."""
-        self._wake.set()
+        self._awake = True
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
 
     def ask_to_close(self, stamp: int) -> None:
         """Ask at once for a report that promises at least this stamp."""
         self._close = max(self._close, stamp)
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
         """Keep the link up until cancelled."""
@@ -262,7 +265,7 @@ class Dialer:
             else:
                 connected = await self._try()
                 pause = BACKOFF_SECONDS_MIN if connected else min(2 * pause, BACKOFF_SECONDS_MAX)
-            self._wake.clear()
+            self._awake = False
             await self._sleep(self._host.jitter(pause))
 
     async def _try(self) -> bool:
@@ -334,13 +337,13 @@ class Dialer:
 
     async def _listen(self, wire: Wire) -> None:
         while True:
-            message = await self._receive_in_time(wire)
+            message = await wire.receive()  # `_speak` ends a link on which nothing is heard
             if isinstance(message.body, Give):
                 if self._pulled is None:
                     raise BadFrame("commits that nobody asked for")
                 await self._host.take(message.body.commits)
             self._hear(message)
-            self._wake.set()
+            self.wake()
 
     def _hear(self, message: Message) -> None:
         self._heard = self._host.monotonic()
@@ -388,7 +391,7 @@ class Dialer:
         while not self._host.is_cut(self.member.name):
             if reader.done():
                 await reader
-            self._wake.clear()
+            self._awake = False
             now = self._host.monotonic()
             if await self._push(wire, now) or await self._pull(wire, now):
                 continue
@@ -401,11 +404,17 @@ class Dialer:
         raise LinkLost("a drill has cut this link")
 
     async def _sleep(self, seconds: float) -> None:
+        """Return when woken, or the time is up; cheaper than a time-out around an event."""
+        if self._awake:
+            return
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        timer = loop.call_later(seconds, self.wake)
         try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._sleeper
+        finally:
+            timer.cancel()
+            self._sleeper = None
 
     async def _report(self, wire: Wire) -> None:
         close, self._close = self._close, 0
