@@ -2,46 +2,48 @@
 
 Nothing ever waits: when no callback is ready, time jumps to the next timer. There is no socket,
 no file and no thread behind it; work handed to an executor fails, so none can hide in here. The
-order of callbacks depends on the program alone, so a run can be repeated event by event.
+order of callbacks depends on the program alone: those that are ready run in the order in which
+they became so, timers of one moment in the order in which they were set. So a run can be repeated
+event by event.
+
+An owner can be paused, as a stopped process is: what runs in a context in which `OWNER` names it
+is put aside, in order, and runs late, after the owner was resumed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from contextvars import Context, ContextVar
+from heapq import heapify, heappop, heappush
+from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+OWNER: ContextVar[str] = ContextVar("owner")  # whose callbacks stop together
+RESOLUTION_SECONDS = 1e-9  # timers that are no further apart are due together
+TIMERS_UNSWEPT_MAX = 1000  # cancelled timers lie in the heap until it is twice as large as needed
 
 
 class Stalled(Exception):
     """Nothing is ready and no timer is set: what is awaited will never come."""
 
 
-class _NoSelector:
-    """Stands where a loop asks the kernel for events: only time passes."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise Stalled("no callback is ready and no timer is set")
-        if timeout > 0:
-            self._loop.advance(timeout)
-        return []
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop whose time is a number."""
+
+    _closed: bool
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._selector = _NoSelector(self)
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_set = 0
+        self._sweep_at = TIMERS_UNSWEPT_MAX
+        self._parked: dict[str, list[asyncio.Handle]] = {}  # by owners that are paused
         self.unhandled: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _, context: self.unhandled.append(context))
 
@@ -49,19 +51,110 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Seconds since the loop was made, in virtual time."""
         return self._now
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now += seconds
+    # -- what will run ---------------------------------------------------------------------------
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Run a callback in the next round."""
+        if self._closed:
+            raise RuntimeError("the loop is closed")
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run a callback after so many seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run a callback at a time."""
+        if self._closed:
+            raise RuntimeError("the loop is closed")
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_set += 1
+        heappush(self._timers, (when, self._timers_set, timer))
+        return timer
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:  # type: ignore[override]
         """Refuse: a thread would not be repeatable."""
         raise RuntimeError(f"{func!r} would run in a thread, which a simulation can't repeat")
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
+    # -- pausing ---------------------------------------------------------------------------------
 
-    def _write_to_self(self) -> None:
-        """Nothing sleeps that would have to be woken."""
+    @property
+    def paused(self) -> list[str]:
+        """The owners that are paused."""
+        return list(self._parked)
+
+    def pause(self, owner: str) -> None:
+        """Put aside all that an owner would run, until it is resumed."""
+        self._parked.setdefault(owner, [])
+
+    def resume(self, owner: str) -> None:
+        """Let an owner go on: what was put aside meanwhile is ready now."""
+        self._ready.extend(self._parked.pop(owner, ()))
+
+    def _is_parked(self, handle: asyncio.Handle) -> bool:
+        """Put a callback aside if its owner is paused."""
+        context: Context = handle._context  # type: ignore[attr-defined] # noqa: SLF001
+        parked = self._parked.get(context.get(OWNER, ""))
+        if parked is None:
+            return False
+        parked.append(handle)
+        return True
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        """Run round after round until the loop is stopped.
+
+        As in asyncio, which would call this for each round: what becomes ready in a round, timers
+        included, runs in the next one.
+        """
+        ready, parked = self._ready, self._parked
+        while True:
+            if not ready and not self._stopping:
+                self._now = max(self._now, self._next_timer())
+            self._collect_due()
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled or (parked and self._is_parked(handle)):  # noqa: SLF001
+                    continue
+                handle._run()  # noqa: SLF001
+            if self._stopping:
+                return
+
+    def _next_timer(self) -> float:
+        """When something is due next."""
+        timers = self._timers
+        if len(timers) > self._sweep_at:
+            timers[:] = [timer for timer in timers if not timer[2]._cancelled]  # noqa: SLF001
+            heapify(timers)
+            self._sweep_at = max(TIMERS_UNSWEPT_MAX, 2 * len(timers))
+        while timers:
+            when, _, timer = timers[0]
+            if not timer._cancelled:  # noqa: SLF001
+                return when
+            heappop(timers)
+        raise Stalled("no callback is ready and no timer is set")
+
+    def _collect_due(self) -> None:
+        timers, until = self._timers, self._now + RESOLUTION_SECONDS
+        while timers and timers[0][0] < until:
+            self._ready.append(heappop(timers)[2])
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -74,10 +167,22 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             raise RuntimeError(f"unhandled: {context.get('message')}") from context.get("exception")
         return result
     finally:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        _end(loop)
+
+
+def _end(loop: VirtualLoop) -> None:
+    """Cancel what still runs, and let it clean up."""
+    for owner in loop.paused:
+        loop.resume(owner)
+    tasks = sorted(asyncio.all_tasks(loop), key=_age)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def _age(task: asyncio.Task[Any]) -> tuple[int, str]:
+    """Sorts tasks in the order in which they were made: the loop keeps a set of them."""
+    return len(task.get_name()), task.get_name()

@@ -1,21 +1,28 @@
 """A world of real nodes in one process: one seed, virtual time, no socket and no file.
 
 The nodes are the production `Node`; only the four seams differ. A world can cut and heal, crash
-and restart, and let time pass.
+and restart, stand still in part, and let time pass.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import Context, copy_context
 from random import Random as Generator
 
 from ..gossip.members import Member
+from ..gossip.transport import Link, Network
 from ..node.config import ClusterConfig, Tuning
 from ..node.node import Node
+from ..storage.errors import AnabranchError
 from ..storage.index import MemoryIndex
 from .clock import SimClock, SimRandom
 from .disk import SimDisk
+from .loop import OWNER, VirtualLoop
 from .network import SimNetwork, SimPort
+
+ROOM_BYTES = 1 << 40
 
 
 class World:
@@ -29,9 +36,9 @@ class World:
         shards: int = 4,
         tuning: Tuning | None = None,
     ) -> None:
-        self.generator = Generator(seed)
         self._loop = asyncio.get_running_loop()
-        self.network = SimNetwork(self.generator)
+        self.generator = Generator(seed)  # luck for whoever acts upon the world
+        self.network = SimNetwork(Generator(f"network {seed}"))
         members = [
             Member(f"{site}{number + 1}", site, priority, f"sim://{site}{number + 1}")
             for priority, (site, count) in enumerate(sites)
@@ -40,40 +47,123 @@ class World:
         self.config = ClusterConfig("sim", shards, tuple(members), tuning or Tuning())
         self._name_of_url = {member.url: member.name for member in members}
         self.names = [member.name for member in members]
-        self.disks = {name: SimDisk(self.generator) for name in self.names}
+        self.disks = {name: SimDisk(Generator(f"disk {seed} {name}")) for name in self.names}
         self.indexes = {name: MemoryIndex() for name in self.names}
         self.clocks = {name: SimClock(self._loop) for name in self.names}
+        self._luck = {name: SimRandom(Generator(f"node {seed} {name}")) for name in self.names}
+        self._changing = {name: asyncio.Lock() for name in self.names}
+        self._ending: set[asyncio.Task[bool]] = set()
         self.nodes: dict[str, Node] = {}  # those that are up
+        self.on_change: Callable[[str], None] = lambda _: None  # told of each start and end
+        self.contexts: dict[str, Context] = {}  # what runs in a node's context stops when it does
+
+    def port(self, name: str) -> Network:
+        """A node's way into the network."""
+        return SimPort(self.network, name, self._name_of_url)
 
     async def start(self, *names: str) -> None:
-        """Start nodes; all if none is named."""
+        """Start nodes; all if none is named. Raises what a node says that can't start."""
         for name in names or self.names:
-            node = Node(
-                self.config,
-                name,
-                disk=self.disks[name],
-                index=self.indexes[name],
-                clock=self.clocks[name],
-                random=SimRandom(self.generator),
-                network=SimPort(self.network, name, self._name_of_url),
-            )
-            await node.start()
-            self.nodes[name] = node
-            self.network.listen(name, node.answer)
+            async with self._changing[name]:
+                if name not in self.nodes:
+                    await self._start(name)
 
-    async def crash(self, name: str) -> None:
-        """Kill a node: what its disk had not confirmed may be lost."""
-        node = self.nodes.pop(name)
+    async def _start(self, name: str) -> None:
+        node = Node(
+            self.config,
+            name,
+            disk=self.disks[name],
+            index=self.indexes[name],
+            clock=self.clocks[name],
+            random=self._luck[name],
+            network=self.port(name),
+            on_failure=lambda error: self._failed(name, error),
+        )
+        context = copy_context()
+        context.run(OWNER.set, name)
+        await self._loop.create_task(node.start(), context=context)
+        self.nodes[name], self.contexts[name] = node, context
+        self.network.listen(name, lambda link: self.answer(name, link))
+        self.began(name)
+
+    def began(self, name: str) -> None:
+        """A node is up. For those who look on."""
+        self.on_change(f"{name} starts")
+
+    def ended(self, name: str) -> None:
+        """A node is gone. For those who look on."""
+        self.on_change(f"{name} ends")
+
+    async def answer(self, name: str, link: Link) -> None:
+        """Let a node answer a link that another one has opened."""
+        serving = self.nodes[name].answer(link)
+        await self._loop.create_task(serving, context=self.contexts[name].copy())
+
+    def _failed(self, name: str, error: AnabranchError) -> None:
+        """A node that can't go on ends at once, as its process would."""
+        if self.is_up(name):
+            self.on_change(f"{name} can't go on: {error}")
+            task = self._loop.create_task(self.crash(name))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def failed_have_ended(self) -> None:
+        """Return when every node that can't go on has ended."""
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    def is_up(self, name: str) -> bool:
+        """Whether a node runs, or stands still."""
+        return name in self.nodes
+
+    async def crash(self, name: str) -> bool:
+        """Kill a node: what its disk had not confirmed may be lost. False if it was not up."""
+        async with self._changing[name]:
+            if name not in self.nodes:
+                return False
+            node = self._leave(name)
+            await node.kill()
+            self.disks[name].crash()
+            self.indexes[name].crash()
+            self.ended(name)
+            return True
+
+    async def stop_one(self, name: str) -> bool:
+        """End one node in order. False if it was not up."""
+        async with self._changing[name]:
+            if name not in self.nodes:
+                return False
+            await self._leave(name).stop()
+            self.ended(name)
+            return True
+
+    def _leave(self, name: str) -> Node:
+        self.resume(name)
         self.network.down(name)
-        await node.kill()
-        self.disks[name].crash()
-        self.indexes[name].crash()
+        return self.nodes.pop(name)
+
+    def lose_index(self, name: str) -> None:
+        """Delete the index of a node that is down."""
+        self.indexes[name] = MemoryIndex()
+
+    def flush_index(self, name: str) -> None:
+        """What is in a node's index survives a crash from now on."""
+        self.indexes[name].flush()
+
+    def pause(self, name: str) -> None:
+        """Let a node stand still, as a process that was stopped does."""
+        if isinstance(self._loop, VirtualLoop):
+            self._loop.pause(name)
+
+    def resume(self, name: str) -> None:
+        """Let a node go on."""
+        if isinstance(self._loop, VirtualLoop):
+            self._loop.resume(name)
 
     async def stop(self) -> None:
         """End all nodes in order."""
-        while self.nodes:
-            _, node = self.nodes.popitem()
-            await node.stop()
+        for name in list(self.nodes):
+            await self.stop_one(name)
 
     def cut_off(self, side: set[str], *, reset: bool = False) -> None:
         """Cut both directions between some nodes and all others."""
@@ -90,7 +180,7 @@ class World:
         deadline = self._loop.time() + seconds
         while not self.settled():
             if self._loop.time() > deadline:
-                raise TimeoutError(f"not settled after {seconds} s: {self.left()}")
+                raise TimeoutError(f"not settled after {seconds:g} s: {self.left()}")
             await asyncio.sleep(0.05)
 
     def settled(self) -> bool:

@@ -10,20 +10,22 @@ import pytest
 
 from anabranch.gossip.messages import Hello, Message, Sender
 from anabranch.gossip.wire import to_frame
+from anabranch.simulations.draw import plan_of
 from anabranch.simulations.network import SimLink
+from anabranch.simulations.runner import run_plan
 from anabranch.simulations.world import World
 
 from .stories import THREE, in_virtual_time
-from .workload import run_seed
 
 SEEDS = (0, 17, 23)
 
 PROGRAM = """
 import logging
-from anabranch.tests.simulations.workload import run_seed
+from anabranch.simulations.draw import plan_of
+from anabranch.simulations.runner import run_plan
 logging.disable(logging.CRITICAL)
 ballast = [bytearray(number) for number in range({ballast})]
-print([run_seed(seed).trace for seed in {seeds}])
+print([run_plan(plan_of(seed)).trace for seed in {seeds}])
 """
 
 
@@ -39,16 +41,20 @@ def traces(hash_seed: int, ballast: int) -> str:
     return done.stdout
 
 
+def trace(seed: int) -> str:
+    return run_plan(plan_of(seed)).trace
+
+
 def test_the_same_seed_leaves_the_same_trace_in_any_process():
     assert traces(1, 10) == traces(4242, 12_345)
 
 
 def test_the_same_seed_leaves_the_same_trace_twice_in_one_process():
-    assert run_seed(SEEDS[0]).trace == run_seed(SEEDS[0]).trace
+    assert trace(SEEDS[0]) == trace(SEEDS[0])
 
 
 def test_another_seed_leaves_another_trace():
-    assert len({run_seed(seed).trace for seed in SEEDS}) == len(SEEDS)
+    assert len({trace(seed) for seed in SEEDS}) == len(SEEDS)
 
 
 @in_virtual_time

@@ -1,4 +1,4 @@
-"""The random schedules find each bug in planted_bugs.py within a bounded number of seeds.
+"""The random schedules find each bug in bugs/ within a bounded number of seeds.
 
 Run with `-s` to see the table: which bug took how many seeds, and what noticed it.
 """
@@ -11,10 +11,12 @@ from contextlib import suppress
 
 import pytest
 
-from .planted_bugs import BUGS
-from .workload import run_seed
+from anabranch.simulations.draw import plan_of
+from anabranch.simulations.runner import run_plan
 
-SEEDS_MAX = 200
+from .bugs import BUGS
+
+SEEDS_MAX = 2000
 ROWS: list[tuple[str, str, str]] = []
 
 
@@ -23,7 +25,7 @@ def hunt(name: str) -> tuple[int, str]:
     for seed in range(SEEDS_MAX):
         with BUGS[name]():
             try:
-                found = run_seed(seed).violations
+                found = run_plan(plan_of(seed)).violations
             except Exception as error:  # noqa: BLE001 - a bug may show in any way
                 found = [f"raised {type(error).__name__}"]
         if found:

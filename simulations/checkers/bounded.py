@@ -1,0 +1,23 @@
+"""Nothing piles up: when all is quiet, tasks, queues and buffers are within their limits (I24)."""
+
+from __future__ import annotations
+
+from ..history import History
+
+
+def nothing_piles_up(history: History) -> list[str]:
+    """Hold every gauge against its limit."""
+    return [
+        f"{gauge.node} has {gauge.value} {gauge.what}, the limit is {gauge.limit}"
+        for gauge in history.gauges
+        if gauge.value > gauge.limit
+    ]
+
+
+def tasks_of(nodes: int) -> int:
+    """How many tasks so many idle nodes have.
+
+    Each a heartbeat and a writer; and for each other node one that dials, one that listens to
+    what is answered there, and one that answers.
+    """
+    return nodes * (2 + 3 * (nodes - 1))

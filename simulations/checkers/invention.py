@@ -1,0 +1,40 @@
+"""What is settled was appended by somebody, as it is; what was refused is not there (I2, I25).
+
+A commit may be refused after it was written: when another one with its id and another body comes
+first in the final order. It is shadowed then.
+"""
+
+from __future__ import annotations
+
+from ...node.fold import SHADOWED, OrderKey
+from ..history import Append, History, Row
+
+_REFUSED_LATER = "Unprocessable"
+
+
+def nothing_invented(history: History) -> list[str]:
+    """Every settled commit has the place, and the body, of an append that was not refused."""
+    placed: dict[OrderKey, list[Append]] = {}
+    for append in history.appends:
+        if append.key is not None:
+            placed.setdefault(append.key, []).append(append)
+    return [
+        f"{problem}, and {node} has it"
+        for node, shards in history.finals()
+        for rows in shards.values()
+        for row in rows
+        if (problem := _wrong(row, placed.get(row.key, []), history.entries.get(row.hash)))
+    ]
+
+
+def _wrong(row: Row, appends: list[Append], entry: bytes | None) -> str | None:
+    if not appends:
+        return f"nobody sent {row}"
+    same = [append for append in appends if append.draft.entry == entry]
+    if not same:
+        return f"nobody sent {row} with that body"
+    if all(append.error not in (None, _REFUSED_LATER) for append in same):
+        return f"{row} was refused"
+    if row.outcome != SHADOWED and all(append.error is not None for append in same):
+        return f"{row} was refused for its id, is shown all the same"
+    return None

@@ -1,0 +1,26 @@
+"""What is called settled is on the disks of a majority (DESIGN 5)."""
+
+from __future__ import annotations
+
+from ..history import Settled
+from .check import Check, folded
+
+
+class Majority(Check):
+    """Hold each commit that is settled against what the disks have at that moment."""
+
+    name = "settled_is_held"
+    takes = (Settled,)
+
+    def take(self, event: Settled) -> str | None:
+        """More than half of the members have it, the one that says so among them."""
+        where = event.on_disk_at
+        if 2 * len(where) <= len(self.members) or event.node not in where:
+            return (
+                f"{event.node} called {event.row} settled when only "
+                f"{', '.join(where) or 'nobody'} had it on disk"
+            )
+        return None
+
+
+settled_is_held = folded(Majority)

@@ -1,0 +1,105 @@
+"""A start reads back what the disk had confirmed, and maybe whole records after it (I20)."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+from ...gossip.frontier import LogKey
+from ..history import Known, Recovered, Row, Settled, Shown
+from .check import Check, folded
+
+CommitKey = tuple[int, int, int]  # shard, origin, sequence
+
+
+class Recovery(Check):
+    """Hold each start against the end before it, and against reading the same disk again."""
+
+    name = "recovery_is_exact"
+    takes = (Recovered, Settled, Shown)
+
+    def __init__(self, members: tuple[str, ...]) -> None:
+        super().__init__(members)
+        self._settled: dict[CommitKey, bytes] = {}  # hashes
+
+    def take(self, event: Recovered | Settled | Shown) -> str | None:
+        """Remember what is settled; compare at each start."""
+        if isinstance(event, Settled):
+            self._remember(event.row)
+            return None
+        if isinstance(event, Shown):
+            for row in event.rows:
+                self._remember(row)
+            return None
+        problems = [*self._lost(event), *_added(event), *_otherwise(event)]
+        return f"{event.node}: {'; '.join(problems)}" if problems else None
+
+    def _remember(self, row: Row) -> None:
+        self._settled.setdefault((row.shard, row.key[2], row.seq), row.hash)
+
+    def _lost(self, event: Recovered) -> list[str]:
+        """What was confirmed and is gone, or is another commit now."""
+        before, after = event.before, event.after
+        if before is None:
+            return []
+        problems = [
+            f"log {_log(log)} went back from {seq} to {after.frontier.get(log, 0)}"
+            for log, seq in before.frontier.items()
+            if after.frontier.get(log, 0) < seq
+        ]
+        known = dict(before.tentative)
+        known.update({(*log, seq): found for log, seq, found in event.waiting})
+        for key, found in after.tentative.items():
+            was = known.get(key, self._settled.get(key))
+            if was is None:
+                problems.append(f"{_commit(key)} comes from nowhere")
+            elif was != found:
+                problems.append(f"{_commit(key)} is another commit than before")
+        for key in before.tentative:
+            if key not in after.tentative and key not in self._settled and not problems:
+                problems.append(f"{_commit(key)} is gone")
+        return problems
+
+
+def _added(event: Recovered) -> list[str]:
+    """What was read back beyond that has to be the first part of what was on its way."""
+    known = {} if event.before is None else dict(event.before.frontier)
+    after = event.after.frontier
+    for log, seq, _ in takewhile(lambda one: after.get(one[0], 0) >= one[1], event.waiting):
+        known[log] = seq
+    return [
+        f"log {_log(log)} goes to {seq}, of which {known.get(log, 0)} were written in turn"
+        for log, seq in after.items()
+        if seq > known.get(log, 0)
+    ]
+
+
+def _otherwise(event: Recovered) -> list[str]:
+    """Where reading the same disk once more, or without the index, gave something else."""
+    problems = []
+    for number, again in enumerate(event.again):
+        how = "without its index" if number == 2 else f"for the {number + 2}. time"
+        if again.frontier != event.after.frontier:
+            problems.append(f"read {how}, its logs end elsewhere")
+        if number < 2 and again != event.after:
+            problems.append(f"read {how}, it is not the same")
+        problems += _parted(again, event.after, how)
+    return problems
+
+
+def _parted(one: Known, other: Known, how: str) -> list[str]:
+    return [
+        f"read {how}, shard {shard} is settled otherwise"
+        for shard, (mine, its) in enumerate(zip(one.marks, other.marks, strict=True))
+        if mine[0] == its[0] and mine[1] != its[1]
+    ]
+
+
+def _log(log: LogKey) -> str:
+    return f"{log[0]} of {log[1]:016x}"
+
+
+def _commit(key: CommitKey) -> str:
+    return f"commit {key[2]} of log {_log(key[:2])}"
+
+
+recovery_is_exact = folded(Recovery)

@@ -1,0 +1,412 @@
+"""What can go wrong: one table of kinds, and how each begins and ends in a world.
+
+A kind says what its `amount` means. A fault that lasts takes back at its end what it did, and so
+does the heal; what can't be taken back (a crash, a jump of a clock) is put right by the heal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+from random import Random as Generator
+from typing import Any, NamedTuple
+
+from ..storage.errors import AnabranchError
+from ..storage.limits import DISK_RESERVE_BYTES
+from ..storage.record import parse
+from ..storage.segment import segments_of
+from .disk import SimDisk
+from .plan import Fault, Plan
+from .weather import Weather
+from .world import ROOM_BYTES, World
+
+# Not "truncate" and "missing": a log that has lost its end looks like an older one, and that is
+# noticed once nodes ask each other what they saw of it (membership).
+_ROT = ("flip", "zero", "stale", "misplaced")
+WRITE_AWAITED_SECONDS = 1.0  # how long a crash waits for a write that it can spoil
+
+Undo = Callable[[], Awaitable[None]]
+Tell = Callable[[str], None]
+
+
+class Kind(NamedTuple):
+    """A kind of fault."""
+
+    family: str  # network, clock, disk or node
+    amount: float | None  # the usual one
+    unit: str  # what the amount is, for people
+    says: str
+
+
+KINDS: dict[str, Kind] = {
+    "cut": Kind("network", None, "", "nothing passes between two sides, without a word"),
+    "reset": Kind("network", None, "", "as a cut, and links break at once"),
+    "one-way": Kind("network", None, "", "nothing passes from one side to the other"),
+    "silent": Kind("network", None, "", "links open, then nothing comes from one side"),
+    "flap": Kind("network", 0.5, "share of the time that it is cut", "a cut that comes and goes"),
+    "slow": Kind("network", 10.0, "times the latency", "everything takes longer"),
+    "drip": Kind("network", 4096.0, "bytes a second", "hardly anything passes at a time"),
+    "loss": Kind("network", 0.05, "share of frames", "frames are lost and sent again"),
+    "duplicate": Kind("network", 0.05, "share of frames", "frames arrive twice"),
+    "reorder": Kind("network", 0.05, "share of frames", "frames overtake others"),
+    "garble": Kind("network", 0.01, "share of frames", "a bit of a frame is flipped"),
+    "drill": Kind("network", None, "", "a node breaks its own links, as `anabranch drill` does"),
+    "clock": Kind("clock", 60.0, "seconds ahead", "a clock is set wrong"),
+    "drift": Kind("clock", 50_000.0, "parts per million", "a clock runs too fast"),
+    "strobe": Kind("clock", 0.1, "seconds to and fro", "a clock jumps forth and back"),
+    "disk-full": Kind("disk", None, "", "no room but what is kept for promises"),
+    "disk-slow": Kind("disk", 20.0, "times as long", "everything takes longer to be durable"),
+    "disk-stall": Kind("disk", None, "", "nothing becomes durable for a while"),
+    "disk-fails": Kind("disk", None, "", "the disk confirms nothing: the node has to end"),
+    "crash": Kind("node", None, "", "a node dies, with what its disk had not confirmed"),
+    "crash-writing": Kind("node", None, "", "the same, amid a write"),
+    "stop": Kind("node", None, "", "a node is ended in order"),
+    "pause": Kind("node", None, "", "a node stands still and then goes on"),
+    "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),
+    "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
+}
+
+
+@dataclass
+class Course:
+    """A fault as it went."""
+
+    fault: Fault
+    began: float
+    ended: float | None = None  # None: it is on
+
+
+class Troubles:
+    """All faults of one run."""
+
+    def __init__(self, world: World, plan: Plan, *, tell: Tell, note: Tell) -> None:
+        self._world = world
+        self._plan = plan
+        self._tell = tell  # what begins and ends
+        self._note = note  # what else a report should name
+        self._luck = Generator(f"faults {plan.seed}")
+        self._on: dict[int, tuple[Course, Undo]] = {}  # the faults that are on, by their number
+        self._changing: set[asyncio.Task[None]] = set()
+        self.injected: Counter[str] = Counter()
+        self.courses: list[Course] = []
+        self.damages: list[tuple[str, str]] = []  # node, and what was done to its disk
+
+    async def run(self) -> None:
+        """Let every fault begin and end at its time."""
+        async with asyncio.TaskGroup() as group:
+            for number, fault in enumerate(self._plan.faults):
+                group.create_task(self._run(number, fault))
+
+    async def _run(self, number: int, fault: Fault) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(fault.at - loop.time())
+        await self._whole(self._begin(number, fault))
+        if fault.lasts is not None:
+            await asyncio.sleep(fault.lasts)
+            await self._whole(self._end(number))
+
+    async def _whole(self, change: Coroutine[Any, Any, None]) -> None:
+        """Make a change to its end, also if the run of the faults ends meanwhile."""
+        task = asyncio.get_running_loop().create_task(change)
+        self._changing.add(task)
+        task.add_done_callback(self._changing.discard)
+        await asyncio.shield(task)
+
+    async def _begin(self, number: int, fault: Fault) -> None:
+        begin: Callable[[int, Fault], Awaitable[Undo | None]]
+        begin = getattr(self, _METHODS.get(fault.kind, "_weather"))
+        undo = await begin(number, fault)
+        if undo is not None:
+            self.injected[fault.kind] += 1
+            self._tell(f"{describe(fault)} begins")
+            course = Course(fault, asyncio.get_running_loop().time())
+            self.courses.append(course)
+            self._on[number] = course, undo
+
+    async def _end(self, number: int) -> None:
+        if number in self._on:
+            course, undo = self._on.pop(number)
+            course.ended = asyncio.get_running_loop().time()
+            self._tell(f"{describe(course.fault)} ends")
+            await undo()
+
+    async def heal(self) -> None:
+        """End all that is still on, and start every node that is down."""
+        await asyncio.gather(*self._changing)
+        for number in sorted(self._on):
+            await self._end(number)
+        self._world.network.heal()
+        for name in self._world.names:
+            self._world.resume(name)
+            self._world.clocks[name].steady()
+            self._world.disks[name].mend()
+            self._world.disks[name].capacity_bytes = ROOM_BYTES
+        await self._world.failed_have_ended()
+        for name in self._world.names:
+            await self._start(name)
+
+    def _amount(self, fault: Fault) -> float:
+        usual = KINDS[fault.kind].amount
+        return fault.amount if fault.amount is not None else usual or 0.0
+
+    def _nodes(self, fault: Fault) -> tuple[str, ...]:
+        return self._plan.among(fault.where)
+
+    async def _start(self, name: str) -> None:
+        """Start a node, if it can start."""
+        try:
+            await self._world.start(name)
+        except AnabranchError as error:
+            self._note(f"{name} does not start: {error}")
+
+    # -- network ---------------------------------------------------------------------------------
+
+    async def _weather(self, number: int, fault: Fault) -> Undo | None:
+        here, there = sides(self._plan, fault)
+        pairs, token = [pair for pair in product(here, there) if pair[0] != pair[1]], f"f{number}"
+        if fault.kind not in {"one-way", "silent"}:
+            pairs += [(there, here) for here, there in pairs]
+        if not pairs:
+            return None
+        if fault.kind == "flap":
+            return self._flap(token, pairs, fault)
+        self._world.network.begin(token, pairs, weather_of(fault.kind, self._amount(fault)))
+
+        async def undo() -> None:
+            self._world.network.end(token)
+
+        return undo
+
+    def _flap(self, token: str, pairs: list[tuple[str, str]], fault: Fault) -> Undo:
+        share, period = self._amount(fault), fault.every or 1.0
+
+        async def flap() -> None:
+            while True:
+                self._world.network.begin(token, pairs, Weather(cut=True))
+                await asyncio.sleep(share * period)
+                self._world.network.end(token)
+                await asyncio.sleep((1 - share) * period)
+
+        task = asyncio.get_running_loop().create_task(flap())
+
+        async def undo() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            self._world.network.end(token)
+
+        return undo
+
+    async def _drill(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        for name in names:
+            others = self._plan.among(fault.towards) if fault.towards else self._plan.nodes
+            cut = [other for other in others if other != name]
+            self._world.nodes[name].replication.cut(cut, fault.lasts or 1.0)
+        return _nothing if names else None
+
+    # -- clocks ----------------------------------------------------------------------------------
+
+    async def _clock(self, _: int, fault: Fault) -> Undo | None:
+        by = round(self._amount(fault) * 1000)
+        clocks = [self._world.clocks[name] for name in self._nodes(fault)]
+        for clock in clocks:
+            clock.jump(by)
+
+        async def undo() -> None:
+            for clock in clocks:
+                clock.jump(-by)
+
+        return undo
+
+    async def _drift(self, _: int, fault: Fault) -> Undo | None:
+        clocks = [self._world.clocks[name] for name in self._nodes(fault)]
+        for clock in clocks:
+            clock.set_drift(self._amount(fault))
+
+        async def undo() -> None:
+            for clock in clocks:
+                clock.set_drift(0.0)
+
+        return undo
+
+    async def _strobe(self, _: int, fault: Fault) -> Undo | None:
+        clocks = [self._world.clocks[name] for name in self._nodes(fault)]
+        for clock in clocks:
+            clock.strobe(round(self._amount(fault) * 1000), fault.every or 0.2)
+
+        async def undo() -> None:
+            for clock in clocks:
+                clock.strobe(0, 1.0)
+
+        return undo
+
+    # -- disks -----------------------------------------------------------------------------------
+
+    async def _disk_full(self, _: int, fault: Fault) -> Undo | None:
+        disks = [self._world.disks[name] for name in self._nodes(fault)]
+        for disk in disks:
+            disk.capacity_bytes = ROOM_BYTES
+            disk.capacity_bytes -= disk.free() - DISK_RESERVE_BYTES + 1
+
+        async def undo() -> None:
+            for disk in disks:
+                disk.capacity_bytes = ROOM_BYTES
+
+        return undo
+
+    async def _disk_slow(self, _: int, fault: Fault) -> Undo | None:
+        disks = [self._world.disks[name] for name in self._nodes(fault)]
+        for disk in disks:
+            disk.slow = self._amount(fault)
+
+        async def undo() -> None:
+            for disk in disks:
+                disk.slow = 1.0
+
+        return undo
+
+    async def _disk_stall(self, _: int, fault: Fault) -> Undo | None:
+        disks = [self._world.disks[name] for name in self._nodes(fault)]
+        seconds = fault.lasts if fault.lasts is not None else self._plan.healed_at - fault.at
+        for disk in disks:
+            disk.stall(seconds)
+        return _nothing
+
+    async def _disk_fails(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        for name in names:
+            self._world.disks[name].failing_syncs = True
+
+        async def undo() -> None:
+            for name in names:
+                await self._world.crash(name)
+                self._world.disks[name].failing_syncs = False
+                await self._start(name)
+
+        return undo if names else None
+
+    async def _bit_rot(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if await self._world.stop_one(name)]
+        for name in names:
+            disk, kind = self._world.disks[name], self._luck.choice(_ROT)
+            what = disk.damage(self._luck, kind, provable(disk))
+            if what is not None:
+                self.damages.append((name, what))
+                self._note(f"{name} has damage: {what}")
+        return self._starting(names)
+
+    # -- nodes -----------------------------------------------------------------------------------
+
+    async def _crash(self, _: int, fault: Fault) -> Undo | None:
+        return self._starting([n for n in self._nodes(fault) if await self._world.crash(n)])
+
+    async def _crash_writing(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        crashed = await asyncio.gather(*(self._crash_amid_write(name) for name in names))
+        return self._starting([n for n, done in zip(names, crashed, strict=True) if done])
+
+    async def _crash_amid_write(self, name: str) -> bool:
+        disk = self._world.disks[name]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WRITE_AWAITED_SECONDS):
+                await disk.next_sync()
+        await asyncio.sleep(self._luck.uniform(0, 1.6) * disk.sync_seconds * disk.slow)
+        return await self._world.crash(name)
+
+    async def _stop(self, _: int, fault: Fault) -> Undo | None:
+        return self._starting([n for n in self._nodes(fault) if await self._world.stop_one(n)])
+
+    async def _pause(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        for name in names:
+            self._world.pause(name)
+
+        async def undo() -> None:
+            for name in names:
+                self._world.resume(name)
+
+        return undo if names else None
+
+    async def _lose_index(self, number: int, fault: Fault) -> Undo | None:
+        undo = await self._crash(number, fault)
+        if undo is not None:
+            for name in self._nodes(fault):
+                self._world.lose_index(name)
+        return undo
+
+    def _starting(self, names: list[str]) -> Undo | None:
+        async def undo() -> None:
+            for name in names:
+                await self._start(name)
+
+        return undo if names else None
+
+
+_METHODS = {
+    kind: "_" + kind.replace("-", "_")
+    for kind, of in KINDS.items()
+    if of.family != "network" or kind == "drill"
+}
+
+
+async def _nothing() -> None:
+    """What ends by itself needs nothing."""
+
+
+def provable(disk: SimDisk) -> int:
+    """The position in a log up to which its last header proves that all had been synced.
+
+    Damage behind it can't be told from a write that was cut short (docs/format.md).
+    """
+    segments = segments_of(disk)
+    if not segments:
+        return 0
+    last, proven, offset = segments[-1], 0, 0
+    data = disk.read(last.name, 0, last.end - last.base)
+    while (header := parse(data, offset)) is not None:
+        proven, offset = header.position - header.unsynced, header.end - last.base
+    return proven
+
+
+def weather_of(kind: str, amount: float) -> Weather:
+    """What a fault of links means for each of them."""
+    weathers = {
+        "reset": Weather(cut=True, reset=True),
+        "silent": Weather(silent=True),
+        "slow": Weather(slow=amount),
+        "drip": Weather(bandwidth=amount),
+        "loss": Weather(loss=amount),
+        "duplicate": Weather(duplicate=amount),
+        "reorder": Weather(reorder=amount),
+        "garble": Weather(garble=amount),
+    }
+    return weathers.get(kind, Weather(cut=True))
+
+
+def sides(plan: Plan, fault: Fault) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The nodes that a fault is about, and those at the far end if it is about links."""
+    here = plan.among(fault.where)
+    if KINDS[fault.kind].family != "network":
+        return here, ()
+    if fault.towards:
+        return here, plan.among(fault.towards)
+    return here, tuple(name for name in plan.nodes if name not in here or not fault.where)
+
+
+def describe(fault: Fault) -> str:
+    """A fault in a few words."""
+    kind = KINDS[fault.kind]
+    amount = fault.amount if fault.amount is not None else kind.amount
+    words = [fault.kind]
+    if fault.where:
+        words.append(f"at {', '.join(fault.where)}")
+    if fault.towards:
+        words.append(f"towards {', '.join(fault.towards)}")
+    if amount is not None and kind.unit:
+        words.append(f"({amount:g} {kind.unit})")
+    return " ".join(words)

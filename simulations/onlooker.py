@@ -1,0 +1,230 @@
+"""Looks on at one node, from a start to its end, and tells what happens there.
+
+It wraps the public calls of the node's parts; the node does nothing different because of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..gossip.reports import Report, Told
+from ..node.fold import Held as HeldCommit
+from ..node.node import Node
+from ..storage.commit import Commit, Draft, read_header
+from ..storage.stamp import milliseconds
+from .clock import EPOCH_MS, SimClock
+from .history import Append, Event, History, Inserted, Promised, Settled, Stamped
+from .reading import row_of_held
+
+_STEPS = 10  # pulls one after the other
+
+
+class Watcher(Protocol):
+    """Who wants to know."""
+
+    history: History
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+        ...
+
+    def allowed_ms(self, name: str) -> int:
+        """How far ahead of true time a node's stamps may be now."""
+        ...
+
+    def on_disk_at(self, shard: int, origin: int, seq: int) -> tuple[str, ...]:
+        """The nodes that have a commit on disk."""
+        ...
+
+    def declared(self, name: str, shard: int, watermark: int = 0) -> int:
+        """The highest watermark that a node ever declared for a shard, this one included."""
+        ...
+
+    def pulled(self, size: int) -> None:
+        """So many bytes were given to a node that asked."""
+        ...
+
+    def stamped(self, size: int) -> None:
+        """A commit of so many bytes was made."""
+        ...
+
+
+class WatchedClock(SimClock):
+    """A clock that remembers how far off it was when it was read."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, offset_ms: int = 0) -> None:
+        super().__init__(loop, offset_ms)
+        self.lowest_ms = 0
+        self.highest_ms = 0
+        self.latest_ms = 0  # the highest wall time that it ever told
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970, as this node believes."""
+        off = self.off_ms()
+        if off > self.highest_ms:
+            self.highest_ms = off
+        elif off < self.lowest_ms:
+            self.lowest_ms = off
+        wall = EPOCH_MS + int(self._loop.time() * 1000) + off
+        if wall > self.latest_ms:
+            self.latest_ms = wall
+        return wall
+
+
+def _wrap(part: Any, call: str, by: Callable[..., Any]) -> None:
+    """Put something around a call of a part of a node."""
+    setattr(part, call, by(getattr(part, call)))
+
+
+class Life:
+    """One node from a start to its end."""
+
+    def __init__(self, name: str, number: int, node: Node, watcher: Watcher) -> None:
+        self.name = name
+        self.number = number
+        self.node = node
+        self.over = False
+        self.counts: dict[int, int] = {}  # settled commits by shard
+        self.highest = 0  # the highest stamp of all that is here
+        self.appends: dict[asyncio.Task[Any], Append] = {}  # those that wait
+        self._watcher = watcher
+        self._time = asyncio.get_running_loop().time
+        self._promised = 0
+        self._taking: list[tuple[int, int, int]] = []  # commits that the present `take` has stored
+        self._steps: dict[tuple[int, ...], int] = {}
+
+    def watch(self) -> None:
+        """Begin to look on."""
+        node = self.node
+        _wrap(node.history, "settle", self._settle)
+        _wrap(node.history, "insert_new", self._insert)
+        _wrap(node.store, "stamp", self._stamp)
+        _wrap(node.store, "receive", self._receive)
+        _wrap(node.replication, "tell", self._tell)
+        _wrap(node.replication, "give", self._give)
+        _wrap(node.replication, "take", self._take)
+
+    def _settle(
+        self, settle: Callable[[int, int, int], list[HeldCommit]]
+    ) -> Callable[[int, int, int], list[HeldCommit]]:
+        watcher, counts = self._watcher, self.counts
+
+        def watched(shard: int, watermark: int, commits_max: int) -> list[HeldCommit]:
+            settled = settle(shard, watermark, commits_max)
+            watcher.declared(self.name, shard, watermark)
+            if settled and self.over:
+                watcher.history.alarms.append(f"{self.name} settled commits after its end")
+            at, number = self._time(), counts.get(shard, 0)
+            for held in settled:
+                where = watcher.on_disk_at(shard, held.key[2], held.seq)
+                row = row_of_held(held)
+                watcher.tell(Settled(at, self.name, self.number, number, row, where))
+                number += 1
+            counts[shard] = number
+            return settled
+
+        return watched
+
+    def _insert(self, insert_new: Callable[[HeldCommit], None]) -> Callable[[HeldCommit], None]:
+        watcher = self._watcher
+
+        def watched(held: HeldCommit) -> None:
+            watermark = watcher.declared(self.name, held.shard)
+            if held.key[0] > self.highest:
+                self.highest = held.key[0]
+            watcher.tell(
+                Inserted(self._time(), self.name, held.shard, held.key, held.seq, watermark)
+            )
+            insert_new(held)
+
+        return watched
+
+    def _stamp(
+        self, stamp: Callable[[Draft, int], HeldCommit]
+    ) -> Callable[[Draft, int], HeldCommit]:
+        watcher = self._watcher
+
+        def watched(draft: Draft, wall_ms: int) -> HeldCommit:
+            above = self.highest
+            held = stamp(draft, wall_ms)
+            append = self.appends.get(asyncio.current_task())  # type: ignore[arg-type]
+            if append is not None:
+                append.key = held.key
+            at, (hlc, _, origin) = self._time(), held.key
+            ahead = milliseconds(hlc) - EPOCH_MS - int(at * 1000)
+            allowed = watcher.allowed_ms(self.name)
+            watcher.stamped(held.length)
+            if milliseconds(hlc) > wall_ms:
+                watcher.history.marks.reach("a stamp ran ahead of its clock")
+            watcher.tell(
+                Stamped(at, self.name, origin, held.shard, held.seq, hlc, above, ahead, allowed)
+            )
+            return held
+
+        return watched
+
+    def _tell(self, tell: Callable[[Told], list[Report]]) -> Callable[[Told], list[Report]]:
+        mine = self.node.store.origin
+
+        def watched(told: Told) -> list[Report]:
+            reports = tell(told)
+            for report in reports:
+                if report.origin == mine and report.promise > self._promised:
+                    self._promised = report.promise
+                    self._watcher.tell(Promised(self._time(), self.name, mine, report.promise))
+            return reports
+
+        return watched
+
+    # -- what goes over links --------------------------------------------------------------------
+
+    def _give(self, give: Callable[..., Any]) -> Callable[..., Any]:
+        marks, mine = self._watcher.history.marks, self.node.store.origin
+
+        async def watched(wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
+            commits: list[bytes] = await give(wanted, bytes_max)
+            logs = tuple(part for shard, origin, _ in wanted for part in (shard, origin))
+            self._steps[logs] = self._steps.get(logs, 0) + 1 if commits else 0
+            if commits:
+                marks.reach("commits were pulled")
+                self._watcher.pulled(sum(len(commit) for commit in commits))
+                if any(origin != mine for _, origin, _ in wanted):
+                    marks.reach("commits went around a broken link")
+            if self._steps[logs] == _STEPS:
+                marks.reach("a pull took many steps")
+            return commits
+
+        return watched
+
+    def _receive(self, receive: Callable[[Commit, bytes], None]) -> Callable[[Commit, bytes], None]:
+        def watched(commit: Commit, body: bytes) -> None:
+            self._taking.append((commit.shard, commit.origin, commit.seq))
+            receive(commit, body)
+
+        return watched
+
+    def _take(self, take: Callable[[list[bytes]], Any]) -> Callable[[list[bytes]], Any]:
+        history = self._watcher.history
+
+        async def watched(commits: list[bytes]) -> None:
+            stored = self._taking = []  # `take` stores all that it does before it waits
+            await take(commits)
+            history.transfers.sent += len(commits)
+            history.marks.reach("a commit was held back", len(self.node.replication.held_back))
+            if len(stored) < len(commits):
+                again = self._known_already(commits, set(stored))
+                history.transfers.repeated += again
+                history.marks.reach("a commit came again", again)
+
+        return watched
+
+    def _known_already(self, commits: list[bytes], stored: set[tuple[int, int, int]]) -> int:
+        known = 0
+        for body in commits:
+            commit = read_header(body)
+            log = (commit.shard, commit.origin)
+            here = commit.seq <= self.node.store.arrived(*log)
+            known += here and (*log, commit.seq) not in stored
+        return known

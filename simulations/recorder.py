@@ -1,0 +1,179 @@
+"""Writes down the course of a run for its report: what each node was like, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from math import isnan, nan
+
+from ..gossip.frontier import LogKey
+from ..node.fold import KEPT, REJECTED
+from ..storage.stamp import milliseconds
+from .clock import EPOCH_MS
+from .faults import Troubles, describe, sides
+from .history import Append
+from .plan import Plan
+from .risks import Risks
+from .timeline import Moment, NodeSeries, Span, Timeline
+from .watched import WatchedWorld
+
+_SAMPLES = 1200
+_SHORTEST_SECONDS = 0.02
+_NOTES_MAX = 2000
+
+Held = dict[str, dict[LogKey, int]]  # frontiers of the nodes that are up
+
+
+class Recorder:
+    """Fills the timeline of one run."""
+
+    def __init__(self, world: WatchedWorld, plan: Plan, troubles: Troubles) -> None:
+        self._world = world
+        self._plan = plan
+        self._troubles = troubles
+        self._phases: list[tuple[str, float]] = []
+        self._risks = Risks(world, plan)
+        self._seen = 0  # appends
+        self._open: list[Append] = []
+        self._accepted: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self.timeline = Timeline(
+            plan.title or f"Seed {plan.seed}",
+            plan.why,
+            plan.seed,
+            sites=[(site.name, list(plan.among([site.name]))) for site in plan.sites],
+            nodes={name: NodeSeries() for name in plan.nodes},
+            healed_at=plan.healed_at,
+        )
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Look at everything, again and again, until cancelled."""
+        pause = max(_SHORTEST_SECONDS, self._plan.healed_at / _SAMPLES)
+        while True:
+            self._sample()
+            await asyncio.sleep(pause)
+
+    def note(self, line: str) -> None:
+        """Something that a person may want to know; it begins with a node's name if it has one."""
+        name, _, what = line.partition(" ")
+        name = name.rstrip(":")
+        if len(self.timeline.notes) < _NOTES_MAX:
+            known = name in self._plan.nodes
+            self.timeline.notes.append(
+                Moment(self._now, name if known else "", what if known else line)
+            )
+
+    def phase(self, name: str) -> None:
+        """The next part of the run begins."""
+        self._phases.append((name, self._now))
+
+    def whole(self) -> None:
+        """All have the same now, and nothing is tentative."""
+        if self.timeline.whole_at is None:
+            self.timeline.whole_at = self._now
+
+    # -- samples ---------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        line, now = self.timeline, self._now
+        line.times.append(now)
+        held: Held = {
+            name: dict(node.store.frontier.items()) for name, node in self._world.nodes.items()
+        }
+        most: dict[LogKey, int] = {}
+        for frontier in held.values():
+            for log, seq in frontier.items():
+                most[log] = max(seq, most.get(log, 0))
+        self._count_answers()
+        for name, series in line.nodes.items():
+            self._sample_node(name, series, held.get(name), sum(most.values()))
+        if now >= self._plan.warm_up or len(held) == len(line.nodes):  # not while all start
+            self._risks.look(now, held, line)
+
+    def _sample_node(
+        self, name: str, series: NodeSeries, frontier: dict[LogKey, int] | None, most: int
+    ) -> None:
+        series.up.append(frontier is not None)
+        series.accepted.append(self._accepted[name])
+        series.refused.append(self._refused[name])
+        if frontier is None:
+            for values in (series.commits, series.settled, series.tentative):
+                values.append(values[-1] if values else 0)
+            series.lag.append(nan)
+        else:
+            history, held = self._world.nodes[name].history, sum(frontier.values())
+            series.commits.append(held)
+            series.tentative.append(history.tentative_commits)
+            series.settled.append(held - history.tentative_commits)
+            series.lag.append(self._lag(name))
+        series.missing.append(max(0, most - series.commits[-1]))
+
+    def _lag(self, name: str) -> float:
+        """Seconds by which a node's watermark is behind."""
+        final = milliseconds(self._world.nodes[name].settler.final_until()) - EPOCH_MS
+        return min(max(0.0, self._now - final / 1000), self._now)
+
+    def _count_answers(self) -> None:
+        appends = self._world.history.appends
+        self._open += appends[self._seen :]
+        self._seen = len(appends)
+        still = []
+        for append in self._open:
+            if append.receipt is not None:
+                self._accepted[append.node] += 1
+            elif append.error is not None:
+                self._refused[append.node] += 1
+            elif append.ended is None and self._now - append.began < 3600:
+                still.append(append)
+        self._open = still
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def finish(self, trace: str, replay: str) -> None:
+        """Close what is open, and sum up."""
+        line, now = self.timeline, self._now
+        line.trace, line.length = trace, now
+        ends = [*(began for _, began in self._phases[1:]), now]
+        line.phases = [
+            Span(name, name, began, end)
+            for (name, began), end in zip(self._phases, ends, strict=True)
+            if name != "end"
+        ]
+        for course in self._troubles.courses:
+            where, towards = sides(self._plan, course.fault)
+            end = now if course.ended is None else course.ended
+            line.faults.append(
+                Span(course.fault.kind, describe(course.fault), course.began, end, where, towards)
+            )
+        self._risks.close(now, line)
+        self._note_conflicts()
+        self._sum_up(replay)
+
+    def _note_conflicts(self) -> None:
+        names = {node.store.origin: name for name, node in sorted(self._world.nodes.items())}
+        for row in self._world.history.rows():
+            if row.outcome in (REJECTED, KEPT):
+                what = "rejected" if row.outcome == REJECTED else "kept beside another"
+                at = (milliseconds(row.key[0]) - EPOCH_MS) / 1000
+                label = f"an append to {row.stream} is {what}"
+                self.timeline.conflicts.append(Moment(at, names.get(row.key[2], ""), label))
+
+    def _sum_up(self, replay: str) -> None:
+        line, history = self.timeline, self._world.history
+        lags = [lag for series in line.nodes.values() for lag in series.lag if not isnan(lag)]
+        answered = sum(append.receipt is not None for append in history.appends)
+        line.totals = {
+            "nodes": len(line.nodes),
+            "simulated seconds": round(line.length, 3),
+            "appends accepted": answered,
+            "appends refused": sum(append.error is not None for append in history.appends),
+            "commits settled": len(history.rows()),
+            "conflicts": len(line.conflicts),
+            "longest lag, seconds": round(max(lags, default=0.0), 3),
+            "faults": sum(self._troubles.injected.values()),
+            "replay": replay,
+        }

@@ -1,0 +1,86 @@
+"""The colours, by what they are for, in light and in dark."""
+
+from __future__ import annotations
+
+LIGHT = {
+    "paper": "#fbfaf8",
+    "card": "#ffffff",
+    "ink": "#1d2329",
+    "muted": "#59636e",
+    "rule": "#e2e3e1",
+    "calm": "#b4bcc4",
+    "trouble": "#f8f4ec",
+    "frozen": "#eaf0f6",
+    "column": "#f6e7df",
+    "cut": "#b3372a",
+    "cut-soft": "#f6e0dc",
+    "worse": "#8f5a00",
+    "worse-soft": "#f8ead0",
+    "clock": "#6d4aa8",
+    "clock-soft": "#eae3f5",
+    "disk": "#1f6c74",
+    "disk-soft": "#d9ecee",
+    "node": "#4d5761",
+    "node-soft": "#e4e7ea",
+    "good": "#1b7445",
+    "good-soft": "#e0f1e7",
+    "bad": "#b3372a",
+    "bad-soft": "#f9e6e3",
+    "site0": "#22639f",
+    "site0-soft": "#c4d9ec",
+    "site1": "#94560f",
+    "site1-soft": "#eed9bd",
+    "site2": "#226f51",
+    "site2-soft": "#c5e2d6",
+    "site3": "#87407f",
+    "site3-soft": "#e6cfe3",
+    "site4": "#556270",
+    "site4-soft": "#d5dbe1",
+    "site5": "#6a6a14",
+    "site5-soft": "#e2e2b8",
+}
+
+DARK = {
+    "paper": "#14171a",
+    "card": "#1b1f23",
+    "ink": "#e6e8ea",
+    "muted": "#a0aab4",
+    "rule": "#2c3238",
+    "calm": "#56606a",
+    "trouble": "#1e1c18",
+    "frozen": "#1a2530",
+    "column": "#2e211d",
+    "cut": "#f08a7c",
+    "cut-soft": "#43251f",
+    "worse": "#e2ae57",
+    "worse-soft": "#3c2f18",
+    "clock": "#b9a0ea",
+    "clock-soft": "#312846",
+    "disk": "#72c3cc",
+    "disk-soft": "#183539",
+    "node": "#b4bdc6",
+    "node-soft": "#30363d",
+    "good": "#6fcf9a",
+    "good-soft": "#183325",
+    "bad": "#f08a7c",
+    "bad-soft": "#3a211d",
+    "site0": "#7db4e8",
+    "site0-soft": "#23405b",
+    "site1": "#e0ab6a",
+    "site1-soft": "#4a371f",
+    "site2": "#76c9a6",
+    "site2-soft": "#1f4536",
+    "site3": "#d796cd",
+    "site3-soft": "#47294a",
+    "site4": "#aab6c2",
+    "site4-soft": "#38424c",
+    "site5": "#c9c96b",
+    "site5-soft": "#3d3d1c",
+}
+
+_SITES = 6
+
+
+def of_site(number: int) -> str:
+    """The colour of a site; `-soft` is the paler one for areas."""
+    return f"site{number % _SITES}"

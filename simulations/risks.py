@@ -1,0 +1,85 @@
+"""When a promise of the store hung by a thread.
+
+What only one site holds, which site can't write, and who waits for whom before anything is final.
+"""
+
+from __future__ import annotations
+
+from ..gossip.frontier import LogKey
+from ..node.status import status
+from .plan import Plan
+from .timeline import Span, Timeline
+from .watched import WatchedWorld
+
+KEPT = "acknowledged commits are kept"
+WRITABLE = "every site takes appends"
+FINAL = "what is written becomes final"
+
+_ALONE_SECONDS = 0.5  # a commit takes a moment to spread; that is no risk to speak of
+
+
+class Risks:
+    """What is at risk now, and since when."""
+
+    def __init__(self, world: WatchedWorld, plan: Plan) -> None:
+        self._world = world
+        self._plan = plan
+        self._since: dict[tuple[str, str], tuple[float, str]] = {}
+        self._patience = max(1.0, 10 * plan.tuning.heartbeat_seconds)
+
+    def look(self, now: float, held: dict[str, dict[LogKey, int]], line: Timeline) -> None:
+        """Compare with what was so before."""
+        found = self._alone(held) | self._silent(held, line) | self._late(held, line)
+        for risk in [one for one in self._since if one not in found]:
+            self._end(risk, now, line)
+        for risk in found:
+            if risk not in self._since:
+                self._since[risk] = now, self._label(risk)
+
+    def close(self, now: float, line: Timeline) -> None:
+        """The run is over."""
+        for risk in list(self._since):
+            self._end(risk, now, line)
+        line.risks.sort(key=lambda span: (span.begins, span.kind, span.where))
+
+    def _end(self, risk: tuple[str, str], now: float, line: Timeline) -> None:
+        kind, where = risk
+        since, label = self._since.pop(risk)
+        if kind != KEPT or now - since >= _ALONE_SECONDS:
+            line.risks.append(Span(kind, label, since, now, self._plan.among([where])))
+
+    def _alone(self, held: dict[str, dict[LogKey, int]]) -> set[tuple[str, str]]:
+        """Sites that hold commits which no other site holds."""
+        if len(self._plan.sites) < 2:
+            return set()
+        by_site: dict[str, dict[LogKey, int]] = {}
+        for name, frontier in held.items():
+            most = by_site.setdefault(self._plan.site_of(name), {})
+            for log, seq in frontier.items():
+                most[log] = max(seq, most.get(log, 0))
+        found = set()
+        for site, most in by_site.items():
+            others = [other for name, other in by_site.items() if name != site]
+            if any(all(other.get(log, 0) < seq for other in others) for log, seq in most.items()):
+                found.add((KEPT, site))
+        return found
+
+    def _silent(self, held: dict[str, dict[LogKey, int]], line: Timeline) -> set[tuple[str, str]]:
+        return {
+            (WRITABLE, site)
+            for site, nodes in line.sites
+            if not any(node in held for node in nodes)
+        }
+
+    def _late(self, held: dict[str, dict[LogKey, int]], line: Timeline) -> set[tuple[str, str]]:
+        return {(FINAL, name) for name in held if line.nodes[name].lag[-1] > self._patience}
+
+    def _label(self, risk: tuple[str, str]) -> str:
+        kind, where = risk
+        if kind == KEPT:
+            return f"only {where} holds some commits that it acknowledged"
+        if kind == WRITABLE:
+            return f"no node of {where} is up"
+        holders = status(self._world.nodes[where])["watermark"]["held_back_by"]
+        names = ", ".join(holder["name"] for holder in holders)
+        return f"nothing becomes final at {where}" + (f": it waits for {names}" if names else "")

@@ -1,0 +1,351 @@
+"""A world that writes down what happens in it, and judges it while it happens.
+
+It looks at the nodes from outside, at the seams and at a few calls inside; a node does nothing
+different because of it. Everything that is sent goes into `trace`, so two runs can be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from copy import deepcopy
+from typing import Any
+
+from ..gossip.frontier import LogKey
+from ..gossip.transport import Link, Network
+from ..node.fold import OrderKey
+from ..node.node import Node
+from ..node.status import digest
+from ..storage.commit import Draft
+from ..storage.errors import AnabranchError, DamagedLog, SyncFailed
+from ..storage.limits import SILENCE_SECONDS
+from ..storage.stamp import milliseconds, stamp_of
+from .asking import Asker, is_paused
+from .checkers import Judges
+from .checkers.convergence import whole_within
+from .checkers.skew import allowed_ms
+from .checkers.transfers import pulled_allowed
+from .clock import EPOCH_MS
+from .history import (
+    Digested,
+    Event,
+    History,
+    Known,
+    Recovered,
+    Refusal,
+    Row,
+    Shown,
+    Violation,
+)
+from .onlooker import Life, WatchedClock
+from .reached import note_reached
+from .reading import (
+    Missing,
+    Reader,
+    gauges_of,
+    highest_tentative,
+    key_of_tail,
+    known_of,
+    read_again,
+    waiting_of,
+)
+from .trace import Trace, WatchedLink, WatchedPort
+from .world import World
+
+__all__ = ["Life", "Trace", "WatchedLink", "WatchedPort", "WatchedWorld"]
+
+Waiting = tuple[tuple[LogKey, int, bytes], ...]  # see history.Recovered
+READ_AGAIN_BYTES_MAX = 100_000  # of a disk that is read back more than once at a start
+HOLDER_BEATS = 10  # that one member alone holds the settlement back
+
+
+class WatchedWorld(World):
+    """A world with a history; `record` keeps its events, so that they can be judged again."""
+
+    def __init__(
+        self, seed: int, sites: list[tuple[str, int]], *, record: bool = False, **options: Any
+    ) -> None:
+        super().__init__(seed, sites, **options)
+        self.history = History(tuple(self.names))
+        self.trace = Trace()
+        self.lives: dict[str, Life] = {}
+        self._record = record
+        self._judges = Judges(self.history)
+        self._reader = Reader(self.history)
+        self._watched = {name: WatchedClock(self._loop) for name in self.names}
+        self.clocks.update(self._watched)
+        self._declared: dict[tuple[str, int], int] = {}
+        self._left: dict[str, tuple[Known, Waiting]] = {}  # what each had at its end
+        self._again: dict[str, tuple[Known, ...]] = {}
+        self._reasons: dict[str, str] = {}  # why a node ends
+        self._indexless: set[str] = set()
+        self._healed = False
+        self._calm = False
+        self._asker = Asker(
+            self, self.history, self.trace, self.lives, self._watched, self._reasons.get
+        )
+        self.history.marks.on_broken = lambda sentence: self.history.violations.append(
+            Violation(self.loop_time(), "always", sentence)
+        )
+
+    def loop_time(self) -> float:
+        """Seconds since the world began."""
+        return self._loop.time()
+
+    # -- for those who look on at a node (onlooker.Watcher) ---------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Something happened: judge it now."""
+        if self._record:
+            self.history.events.append(event)
+        self._judges.take(event)
+
+    def allowed_ms(self, name: str) -> int:
+        """How far ahead of true time a node's stamps may be now."""
+        clocks = self._watched
+        others = [(c.lowest_ms, c.highest_ms) for other, c in clocks.items() if other != name]
+        mine = (clocks[name].lowest_ms, clocks[name].highest_ms)
+        return allowed_ms(mine, others, self.config.tuning.max_clock_offset_ms)
+
+    def on_disk_at(self, shard: int, origin: int, seq: int) -> tuple[str, ...]:
+        """The nodes that have a commit on disk."""
+        log = (shard, origin)
+        return tuple(n for n, life in self.lives.items() if life.node.store.frontier[log] >= seq)
+
+    def declared(self, name: str, shard: int, watermark: int = 0) -> int:
+        """The highest watermark that a node ever declared for a shard, this one included."""
+        highest = self._declared.get((name, shard), 0)
+        if watermark > highest:
+            highest = self._declared[name, shard] = watermark
+        return highest
+
+    def pulled(self, size: int) -> None:
+        """So many bytes were given to a node that asked."""
+        if self._healed:
+            self.history.transfers.pulled_bytes += size
+
+    def stamped(self, size: int) -> None:
+        """A commit of so many bytes was made."""
+        allowed = self.history.transfers.pulled_allowed
+        if allowed is not None:
+            self.history.transfers.pulled_allowed = allowed + 2 * size * len(self.names)
+
+    # -- life and death --------------------------------------------------------------------------
+
+    def port(self, name: str) -> Network:
+        """A node's way into the network."""
+        return WatchedPort(super().port(name), name, self.trace, self._opened)
+
+    def _opened(self, name: str, url: str) -> None:
+        """A node has opened a link: what one side lacks may come by two ways at once."""
+        of = self.history.transfers
+        of.links += 1
+        both = [self.nodes.get(name), self.nodes.get(self._name_of_url[url])]
+        frontiers = [node.store.frontier for node in both if node is not None]
+        if len(frontiers) == 2:
+            here, there = frontiers
+            for behind in (here.behind(there), there.behind(here)):
+                of.behind += sum(theirs - own for own, theirs in behind.values())
+
+    async def answer(self, name: str, link: Link) -> None:
+        """Let a node answer a link that another one has opened."""
+        await super().answer(name, WatchedLink(link, name, self.trace))
+
+    async def _start(self, name: str) -> None:
+        self._again[name] = self._read_again(name)
+        try:
+            await super()._start(name)
+        except AnabranchError as error:
+            self._note_refusal(name, error)
+            raise
+
+    def _note_refusal(self, name: str, error: AnabranchError) -> None:
+        self.history.refusals.append(Refusal(self.loop_time(), name, type(error).__name__))
+        if isinstance(error, DamagedLog):
+            self.history.marks.reach("a damaged log was refused")
+        elif isinstance(error, SyncFailed):
+            self.history.marks.reach("a node ended with its disk")
+
+    def _read_again(self, name: str) -> tuple[Known, ...]:
+        """What a copy of the disk says: twice with its index, once without."""
+        disk = self.disks[name]
+        if not 0 < disk.capacity_bytes - disk.free() < READ_AGAIN_BYTES_MAX:
+            return ()
+        index, copy, other = deepcopy(self.indexes[name]), disk.clone(), disk.clone()
+        empty = type(index)()
+        found = [
+            read_again(self.config, name, copy, index),
+            read_again(self.config, name, copy, index),
+            read_again(self.config, name, other, empty),
+        ]
+        return () if None in found else tuple(known for known in found if known is not None)
+
+    def began(self, name: str) -> None:
+        """Look on from now on, and hold what was read back against what had been there."""
+        super().began(name)
+        self._calm = False
+        node, history = self.nodes[name], self.history
+        history.starts[name] += 1
+        life = self.lives[name] = Life(name, history.starts[name], node, self)
+        before, waiting = self._left.get(name, (None, ()))
+        after = known_of(node)
+        origin, again = node.store.origin, self._again.pop(name, ())
+        self.tell(Recovered(self.loop_time(), name, origin, before, waiting, after, again))
+        life.counts.update(enumerate(commits for commits, _ in after.marks))
+        rows = self.note_prefixes(name, "read back")
+        settled = max((row.key[0] for row in rows), default=0)
+        life.highest = max(settled, highest_tentative(node.history))
+        life.watch()
+        self._note_start(name, node, before, after)
+
+    def _note_start(self, name: str, node: Node, before: Known | None, after: Known) -> None:
+        marks, settled = self.history.marks, sum(count for count, _ in after.marks)
+        if node.log.torn is not None:
+            marks.reach("a torn tail was cut")
+        if settled:
+            marks.reach("settled commits were read back")
+            if name in self._indexless:
+                marks.reach("a lost index came back")
+        self._indexless.discard(name)
+        if before is not None:
+            more = sum(after.frontier.values()) - sum(before.frontier.values())
+            marks.reach("unsynced commits survived a crash", more)
+            waiting = len(self._left[name][1])
+            marks.reach("commits were lost in a crash", max(0, waiting - more))
+
+    def ended(self, name: str) -> None:
+        """Nobody gets an answer from there any more."""
+        super().ended(name)
+        life, reason = self.lives[name], self._reasons[name]
+        life.over = True
+        for task, append in life.appends.items():
+            append.lost = reason
+            task.cancel()
+        if life.appends and reason == "crash":
+            self.history.marks.reach("an append was lost in a crash")
+        self._left[name] = known_of(life.node), waiting_of(life.node)
+        self._note_alarms(life)
+        if life.node.failure is not None:
+            self._note_refusal(name, life.node.failure)
+
+    async def crash(self, name: str) -> bool:
+        """Kill a node, and whoever waits for its answer gets none."""
+        self._reasons.setdefault(name, "crash")
+        ended = await super().crash(name)
+        self._reasons.pop(name, None)
+        return ended
+
+    async def stop_one(self, name: str) -> bool:
+        """End one node in order."""
+        self._reasons.setdefault(name, "stop")
+        ended = await super().stop_one(name)
+        self._reasons.pop(name, None)
+        return ended
+
+    def lose_index(self, name: str) -> None:
+        """Delete the index of a node that is down."""
+        self.history.marks.reach("an index was lost")
+        self._indexless.add(name)
+        super().lose_index(name)
+
+    def resume(self, name: str) -> None:
+        """Let a node go on."""
+        if is_paused(name) and self.is_up(name):
+            self.history.marks.reach("a paused node went on")
+        super().resume(name)
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    def append(self, name: str, draft: Draft, ack: str, timeout: float) -> asyncio.Task[None]:
+        """Let a client append at a node; what comes of it goes into the history."""
+        return self._asker.append(name, draft, ack, timeout)
+
+    async def probe(self, name: str, draft: Draft, seconds: float) -> None:
+        """Append and read at a node that has no excuse not to serve that within so many seconds."""
+        await self._asker.probe(name, draft, seconds)
+
+    # -- looking on ------------------------------------------------------------------------------
+
+    def note_prefixes(self, name: str, when: str) -> list[Row]:
+        """Read what a node has settled, as a reader would: all of it if it is not much."""
+        node = self.nodes[name]
+        counts = [node.history.mark(shard).commits for shard in range(self.config.shards)]
+        after = key_of_tail(self._judges.agreement.order, counts)
+        try:
+            rows = self._show(name, when, after)
+        except DamagedLog as error:
+            node.damaged(error)  # as whoever serves a reader does
+            return []
+        if when == "read":
+            self._note_digest(name)
+            self._note_holder(node)
+        return [row for of_shard in rows.values() for row in of_shard]
+
+    def _show(self, name: str, when: str, after: OrderKey) -> dict[int, list[Row]]:
+        node, at, life = self.nodes[name], self.loop_time(), self.history.starts[name]
+        rows = self._reader.rows(node, self.config.shards, after)
+        for shard, shown in rows.items():
+            mark = node.history.mark(shard)
+            first = mark.commits - len(shown)
+            self.tell(Shown(at, name, life, when, shard, first, tuple(shown), mark.running))
+        return rows
+
+    def _note_digest(self, name: str) -> None:
+        node = self.nodes[name]
+        counts = tuple(node.history.mark(s).commits for s in range(self.config.shards))
+        settled = digest(node)["settled"]
+        self.tell(Digested(self.loop_time(), name, counts, settled["hash"]))
+
+    def _note_holder(self, node: Node) -> None:
+        settling, beat = node.settler.settlement, self.config.tuning.heartbeat_seconds
+        since = stamp_of(int(node.clock.wall_ms() - 1000 * HOLDER_BEATS * beat))
+        if settling is not None:
+            holders = list(settling.holders(range(self.config.shards), since))
+            if len({holder.origin for holder in holders}) == 1:
+                self.history.marks.reach("one node held the settlement back")
+
+    def note_heal(self) -> None:
+        """All faults are over and all nodes are up: work out how long and how much it may take."""
+        history, missing = self.history, Missing(self.nodes)
+        of = history.transfers
+        of.pulled_allowed = pulled_allowed(missing.bytes, missing.longest_bytes, len(self.names))
+        self._healed = True
+        routes = [self.network.path(a, b).route for a in self.names for b in self.names if a != b]
+        widths = [route.bandwidth for route in routes if route.bandwidth is not None]
+        latest = max((life.highest for life in self.lives.values()), default=0)
+        history.whole_within = whole_within(
+            round_trip=2 * max((route.latency_seconds * 4 for route in routes), default=0.0),
+            heartbeat=self.config.tuning.heartbeat_seconds,
+            pulls=missing.pulls,
+            missing_bytes=missing.bytes,
+            bandwidth=min(widths, default=None),
+            sync=max(disk.sync_seconds for disk in self.disks.values()),
+            ahead=(milliseconds(latest) - EPOCH_MS) / 1000 - self.loop_time(),
+        )
+
+    async def calm_down(self) -> None:
+        """Let time pass until no node can have anything left of what was before."""
+        await asyncio.sleep(SILENCE_SECONDS + 1)
+        self._calm = True
+
+    def finish(self) -> None:
+        """Note what is settled at the end, all of it, and what has piled up."""
+        history = self.history
+        for name in sorted(self.nodes):
+            rows = self._show(name, "final", (0, 0, 0))
+            history.final[name] = {shard: tuple(found) for shard, found in rows.items() if found}
+            self._note_digest(name)
+            self._note_alarms(self.lives[name])
+        if history.unsettled is None:
+            history.gauges += gauges_of(self.nodes, calm=self._calm)
+        counts = self.network.counts
+        history.transfers.excused |= bool(counts["duplicated"] + counts["reordered"])
+        note_reached(history, counts)
+
+    def _note_alarms(self, life: Life) -> None:
+        node, history = life.node, self.history
+        if node.log.segments > 2:
+            history.marks.reach("the log had many segments")
+        if node.replication.stranger is not None:
+            history.alarms.append(f"{life.name} is a stranger: {node.replication.stranger}")
+        disputes = node.settler.disputes.values()
+        history.alarms += [f"{life.name} disputes: {why}" for why in disputes]

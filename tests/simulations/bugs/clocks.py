@@ -1,0 +1,65 @@
+"""Bugs about clocks that are wrong: whom they hurt, and who believes them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from anabranch.gossip.clocks import Clocks
+from anabranch.node.node import Node
+from anabranch.node.replication import Replication
+
+from .registry import edited, planted
+
+
+@planted
+def take_the_upper_median() -> AbstractContextManager[Any]:
+    """Of two clocks the faster one counts."""
+    return edited(Clocks.learn, ("(len(offsets) - 1) // 2", "len(offsets) // 2"))
+
+
+@planted
+def take_the_mean_of_all_clocks() -> AbstractContextManager[Any]:
+    """One clock that is far off moves everybody's limit."""
+    return edited(
+        Clocks.learn, ("offsets[(len(offsets) - 1) // 2]", "sum(offsets) // len(offsets)")
+    )
+
+
+@planted
+def append_with_a_clock_that_is_ahead() -> AbstractContextManager[Any]:
+    """A node stamps what the others will hold back."""
+    return edited(
+        Node._ready_to_append,
+        (
+            "if self.clocks.ahead_ms(self.store.hlc.last, wall_ms) > 0 or self.clocks.is_ahead",
+            "if False",
+        ),
+    )
+
+
+@planted
+def take_a_commit_that_is_ahead_of_time() -> AbstractContextManager[Any]:
+    """Nothing is held back: one fast clock drags all others along."""
+    return edited(Replication._welcome, ("ahead_ms(commit.hlc, wall) > 0", "ahead_ms(0, wall) > 0"))
+
+
+@planted
+def observe_a_commit_that_is_held_back() -> AbstractContextManager[Any]:
+    """The clock moves past it before its time has come."""
+    return edited(
+        Replication._welcome,
+        (
+            "self._hold_back(commit, wall)",
+            "self._hold_back(commit, wall)\n        self._store.hlc.observe(commit.hlc)",
+        ),
+    )
+
+
+@planted
+def observe_any_stamp_that_is_to_be_closed() -> AbstractContextManager[Any]:
+    """A peer with a fast clock drags this one along when it asks for a promise."""
+    return edited(
+        Replication._observe,
+        ("if self._clocks.ahead_ms(stamp, self._clock.wall_ms()) <= 0", "if stamp"),
+    )

@@ -1,0 +1,66 @@
+"""How a bug is planted: a line of the real code is replaced, for as long as a context lasts."""
+
+from __future__ import annotations
+import __future__ as future
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from types import CodeType, FunctionType
+from typing import Any
+
+Bug = Callable[[], AbstractContextManager[Any]]
+BUGS: dict[str, Bug] = {}
+
+
+def planted(bug: Bug) -> Bug:
+    """Add a bug to the list, under the name of its function."""
+    name = bug.__name__.replace("_", " ")
+    assert name not in BUGS, f"two bugs are called {name}"
+    BUGS[name] = bug
+    return bug
+
+
+@contextmanager
+def edited(function: Any, *edits: tuple[str, str]) -> Iterator[None]:
+    """Run a function as if its source had other text in some places, each of which is one place.
+
+    Its code is exchanged in place, so it does not matter who has imported it, or bound it.
+    """
+    function = function.fget if isinstance(function, property) else inspect.unwrap(function)
+    sound = function.__code__
+    function.__code__ = _compiled(function, edits)
+    try:
+        yield
+    finally:
+        function.__code__ = sound
+
+
+@contextmanager
+def together(*contexts: AbstractContextManager[Any]) -> Iterator[None]:
+    """One bug that takes several edits."""
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+@cache
+def _compiled(function: FunctionType, edits: tuple[tuple[str, str], ...]) -> CodeType:
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in edits:
+        count = source.count(old)
+        assert count == 1, f"{old!r} is in {function.__qualname__} {count} times, not once"
+        source = source.replace(old, new)
+    flags = future.annotations.compiler_flag
+    module = compile(source, inspect.getfile(function), "exec", flags, dont_inherit=True)
+    return _code_named(function.__name__, module)
+
+
+def _code_named(name: str, module: CodeType) -> CodeType:
+    """The code of the one function that a module defines."""
+    return next(
+        part for part in module.co_consts if isinstance(part, CodeType) and part.co_name == name
+    )

@@ -1,0 +1,44 @@
+"""What seeds draw: swarm testing, within the legal ranges, the same each time."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from anabranch.simulations.draw import plan_of
+from anabranch.simulations.faults import KINDS
+
+PLANS = [plan_of(seed) for seed in range(600)]
+
+
+def test_a_seed_always_draws_the_same_plan():
+    assert plan_of(17) == PLANS[17]
+
+
+def test_one_run_in_ten_has_no_fault_and_one_in_ten_has_one():
+    counts = Counter(min(len(plan.faults), 2) for plan in PLANS)
+    assert 0.06 < counts[0] / len(PLANS) < 0.14
+    assert 0.06 < counts[1] / len(PLANS) < 0.14
+
+
+def test_every_kind_of_fault_is_drawn_and_some_last_until_the_heal():
+    faults = [fault for plan in PLANS for fault in plan.faults]
+    assert {fault.kind for fault in faults} == set(KINDS)
+    frozen = {fault.kind for fault in faults if fault.lasts is None}
+    assert frozen == set(KINDS)
+
+
+def test_most_plans_leave_most_kinds_out():
+    kinds = [len({fault.kind for fault in plan.faults}) for plan in PLANS]
+    assert max(kinds) <= 6
+
+
+def test_faults_begin_in_their_time_and_end_before_the_heal():
+    for plan in PLANS:
+        for fault in plan.faults:
+            assert 0 <= fault.at <= plan.warm_up + plan.trouble
+            assert fault.at + (fault.lasts or 0) <= plan.healed_at
+            assert set(fault.where) | set(fault.towards) <= set(plan.nodes)
+
+
+def test_clusters_of_all_sizes_are_drawn():
+    assert {len(plan.nodes) for plan in PLANS} == {1, 2, 3, 4, 5}

@@ -1,0 +1,43 @@
+"""Each kind of fault does what it says, and what it did is taken back."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from anabranch.node.config import Tuning
+from anabranch.simulations.faults import KINDS
+from anabranch.simulations.plan import Client, Fault, Plan, Site
+from anabranch.simulations.runner import run_plan
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def plan(*faults: Fault) -> Plan:
+    return Plan(
+        1,
+        (Site("ny"), Site("lon"), Site("tok")),
+        tuning=Tuning(segment_bytes=2000),
+        clients=(Client("c1", rate=20), Client("c2", rate=20, at=("lon",))),
+        faults=faults,
+        trouble=2.0,
+    )
+
+
+@pytest.mark.parametrize("lasts", [0.7, None], ids=["for a while", "until the heal"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cluster_gets_over_it(kind, lasts):
+    outcome = run_plan(plan(Fault(kind, 1.5, lasts, ("lon",))))
+    assert outcome.violations == []
+    assert outcome.faults == {kind: 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_changes_what_happens(kind):
+    assert run_plan(plan(Fault(kind, 1.5, 0.7, ("lon",)))).trace != run_plan(plan()).trace
