@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import anabranch.simulations
+from anabranch.node.config import Tuning
 from anabranch.simulations.expectations import verdicts
 from anabranch.simulations.plan import Plan
 from anabranch.simulations.runner import Outcome, run_plan
@@ -118,9 +119,10 @@ def test_a_story_would_end_otherwise_without_its_faults(name):
 )
 def test_a_very_slow_region_writes_too():
     plan = plan_of("slow-region")
-    plan = replace(plan, faults=(replace(plan.faults[0], amount=10),))
-    outcome = run_plan(replace(plan, expect={"nothing_refused": True}), timeline=True)
-    assert unmet(outcome) == []
+    slower = (replace(plan.faults[0], amount=10),)
+    expect = {"nothing_refused": True}
+    plan = replace(plan, faults=slower, tuning=Tuning(), expect=expect)
+    assert unmet(run_plan(plan, timeline=True)) == []
 
 
 # -- that they are the same everywhere -----------------------------------------------------------
