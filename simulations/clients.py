@@ -107,7 +107,7 @@ class Script:
 
     def write(self, nodes: list[str]) -> list[Write]:
         """The next append; or several for one new stream, each at a node of its own."""
-        if self._luck.random() < self._client.conditional / 4:
+        if self._client.shape == "mixed" and self._luck.random() < self._client.conditional / 4:
             return self._contest(nodes)
         if self._sent and self._luck.random() < self._client.retries:
             return [Write(self._luck.choice(self._sent), self._luck.choice([None, *nodes]))]

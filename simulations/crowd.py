@@ -39,8 +39,8 @@ class Crowd:
     async def _act(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
         luck = Generator(f"places {self._plan.seed} {client.name}")
-        script = Script(self._plan.seed, client, lambda stream: self._revision(stream, luck))
         home = self._plan.among(client.at)
+        script = Script(self._plan.seed, client, lambda stream: self._revision(stream, home, luck))
         ends = self._plan.healed_at if client.ends is None else client.ends
         done = 0
         await asyncio.sleep(client.starts - loop.time())
@@ -89,10 +89,11 @@ class Crowd:
                 return
             name = luck.choice(others)
 
-    def _revision(self, stream: str, luck: Generator) -> int:
-        """The revision of a stream as some node has it that is up."""
+    def _revision(self, stream: str, home: tuple[str, ...], luck: Generator) -> int:
+        """The revision of a stream as some node has it, one at home if any is up there."""
         up = [name for name in self._world.names if self._world.is_up(name)]
+        near = [name for name in up if name in home]
         if not up:
             return -1
-        history = self._world.nodes[luck.choice(up)].history
+        history = self._world.nodes[luck.choice(near or up)].history
         return history.last_revision(stream, shard_of(stream, self._plan.shards))

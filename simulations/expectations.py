@@ -97,11 +97,11 @@ def _label(expectation: Expectation, claim: Claim) -> str:
 
 
 def _whole_again(outcome: Outcome, claim: Claim) -> Found:
-    history = outcome.history
-    if history.unsettled is not None or not history.whole_after:
-        return Found(held=False, detail=history.unsettled or "it never was")
-    after = history.whole_after[0]
-    return Found(after <= claim.value, f"{after:.2f} s after the heal")
+    line, left = course(outcome), outcome.history.unsettled
+    if left is not None or line.whole_at is None:
+        return Found(held=False, detail=left or "it never was")
+    after = line.whole_at - line.over_at
+    return Found(after <= claim.value, f"{after:.2f} s after the last fault")
 
 
 def _window(outcome: Outcome, claim: Claim) -> list[int]:

@@ -93,6 +93,7 @@ class Troubles:
         self._changing: set[asyncio.Task[None]] = set()
         self.injected: Counter[str] = Counter()
         self.courses: list[Course] = []
+        self.last_ended = 0.0  # when a fault last did
         self.damages: list[tuple[str, str]] = []  # node, and what was done to its disk
 
     async def run(self) -> None:
@@ -130,7 +131,7 @@ class Troubles:
     async def _end(self, number: int) -> None:
         if number in self._on:
             course, undo = self._on.pop(number)
-            course.ended = asyncio.get_running_loop().time()
+            course.ended = self.last_ended = asyncio.get_running_loop().time()
             self._tell(f"{describe(course.fault)} ends")
             await undo()
 

@@ -20,6 +20,7 @@ from .watched import WatchedWorld
 _SAMPLES = 1200
 _SHORTEST_SECONDS = 0.02
 _NOTES_MAX = 2000
+_ANSWERS = frozenset({"RevisionConflict", "Unprocessable"})  # the node could, the append could not
 
 Held = dict[str, dict[LogKey, int]]  # frontiers of the nodes that are up
 
@@ -32,7 +33,8 @@ class Recorder:
         self._plan = plan
         self._troubles = troubles
         self._phases: list[tuple[str, float]] = []
-        self._risks = Risks(world, plan)
+        self._pause = max(_SHORTEST_SECONDS, plan.healed_at / _SAMPLES)
+        self._risks = Risks(world, plan, self._pause)
         self._seen = 0  # appends
         self._open: list[Append] = []
         self._accepted: Counter[str] = Counter()
@@ -44,6 +46,7 @@ class Recorder:
             sites=[(site.name, list(plan.among([site.name]))) for site in plan.sites],
             nodes={name: NodeSeries() for name in plan.nodes},
             healed_at=plan.healed_at,
+            over_at=plan.healed_at,
         )
 
     @property
@@ -52,10 +55,11 @@ class Recorder:
 
     async def run(self) -> None:
         """Look at everything, again and again, until cancelled."""
-        pause = max(_SHORTEST_SECONDS, self._plan.healed_at / _SAMPLES)
         while True:
             self._sample()
-            await asyncio.sleep(pause)
+            since = self._now - self._troubles.last_ended
+            close = max(_SHORTEST_SECONDS, since / 50)  # the more so the sooner after a fault's end
+            await asyncio.sleep(min(self._pause, close))
 
     def note(self, line: str) -> None:
         """Something that a person may want to know; it begins with a node's name if it has one."""
@@ -126,7 +130,7 @@ class Recorder:
             if append.receipt is not None:
                 self._accepted[append.node] += 1
             elif append.error is not None:
-                self._refused[append.node] += 1
+                self._refused[append.node] += append.error not in _ANSWERS
             elif append.ended is None and self._now - append.began < 3600:
                 still.append(append)
         self._open = still
@@ -150,8 +154,24 @@ class Recorder:
                 Span(course.fault.kind, describe(course.fault), course.began, end, where, towards)
             )
         self._risks.close(now, line)
+        self._find_whole()
         self._note_conflicts()
         self._sum_up(replay)
+
+    def _find_whole(self) -> None:
+        """Where all faults ended early: when all that was written before that was final again."""
+        line = self.timeline
+        if any(span.kind == "bit-rot" for span in line.faults):
+            return  # the damage stays until the heal
+        ends = [span.ends for span in line.faults]
+        if not ends or max(ends) >= line.healed_at:
+            return
+        line.over_at = max(ends)
+        for number, at in enumerate(line.times):
+            lags = [series.lag[number] for series in line.nodes.values()]
+            if at >= line.over_at and all(at - lag >= line.over_at for lag in lags):
+                line.whole_at = at
+                return
 
     def _note_conflicts(self) -> None:
         names = {node.store.origin: name for name, node in sorted(self._world.nodes.items())}
@@ -170,7 +190,11 @@ class Recorder:
             "nodes": len(line.nodes),
             "simulated seconds": round(line.length, 3),
             "appends accepted": answered,
-            "appends refused": sum(append.error is not None for append in history.appends),
+            "appends turned down": sum(append.error in _ANSWERS for append in history.appends),
+            "appends refused": sum(
+                append.error is not None and append.error not in _ANSWERS
+                for append in history.appends
+            ),
             "commits settled": len(history.rows()),
             "conflicts": len(line.conflicts),
             "longest lag, seconds": round(max(lags, default=0.0), 3),

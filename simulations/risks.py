@@ -15,17 +15,19 @@ KEPT = "acknowledged commits are kept"
 WRITABLE = "every site takes appends"
 FINAL = "what is written becomes final"
 
-_ALONE_SECONDS = 0.5  # a commit takes a moment to spread; that is no risk to speak of
+_ALONE_BEATS = 5  # a commit takes a moment to spread; that is no risk to speak of
 
 
 class Risks:
     """What is at risk now, and since when."""
 
-    def __init__(self, world: WatchedWorld, plan: Plan) -> None:
+    def __init__(self, world: WatchedWorld, plan: Plan, pause: float) -> None:
         self._world = world
         self._plan = plan
         self._since: dict[tuple[str, str], tuple[float, str]] = {}
-        self._patience = max(1.0, 10 * plan.tuning.heartbeat_seconds)
+        beat = plan.tuning.heartbeat_seconds
+        self._patience = max(1.0, 10 * beat)
+        self._shortest = max(_ALONE_BEATS * beat, 2.5 * pause)
 
     def look(self, now: float, held: dict[str, dict[LogKey, int]], line: Timeline) -> None:
         """Compare with what was so before."""
@@ -45,7 +47,7 @@ class Risks:
     def _end(self, risk: tuple[str, str], now: float, line: Timeline) -> None:
         kind, where = risk
         since, label = self._since.pop(risk)
-        if kind != KEPT or now - since >= _ALONE_SECONDS:
+        if kind != KEPT or now - since >= self._shortest:
             line.risks.append(Span(kind, label, since, now, self._plan.among([where])))
 
     def _alone(self, held: dict[str, dict[LogKey, int]]) -> set[tuple[str, str]]:

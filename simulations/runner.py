@@ -108,7 +108,8 @@ class _Run:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._troubles.heal()
         history.damages += self._troubles.damages
-        history.transfers.excused = self._troubles.injected["drip"] > 0
+        injected = self._troubles.injected
+        history.transfers.excused = injected["drip"] + injected["disk-stall"] > 0
         self._world.note_heal()
         await self._quiesce("quiesce")
         self._world.finish()

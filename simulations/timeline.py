@@ -69,8 +69,9 @@ class Timeline:
     conflicts: list[Moment] = field(default_factory=list)
     notes: list[Moment] = field(default_factory=list)  # crashes, starts, alarms
     risks: list[Span] = field(default_factory=list)  # when a promise of DESIGN 10 hung by a thread
-    healed_at: float = 0.0
-    whole_at: float | None = None  # when all had the same and nothing was tentative
+    healed_at: float = 0.0  # when all that was still broken was put right
+    over_at: float = 0.0  # when the last fault was over: then, or before if all ended by themselves
+    whole_at: float | None = None  # when all that had been written until then was final everywhere
     expected: list[Verdict] = field(default_factory=list)  # what the story said
     checked: list[Verdict] = field(default_factory=list)  # what always has to hold
     totals: dict[str, int | float | str] = field(default_factory=dict)  # for the head of the page

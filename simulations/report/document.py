@@ -99,10 +99,10 @@ def _head(timeline: Timeline) -> Iterator[str]:
 def _figures(timeline: Timeline) -> Iterator[str]:
     found = [figure(key, value) for key, value in timeline.totals.items() if key != "replay"]
     if timeline.whole_at is None:
-        found.append(("whole again after the heal", "not seen"))
+        found.append(("whole again after the last fault", "not seen"))
     else:
-        after = max(0.0, timeline.whole_at - timeline.healed_at)
-        found.append(("whole again after the heal", duration(after)))
+        after = max(0.0, timeline.whole_at - timeline.over_at)
+        found.append(("whole again after the last fault", duration(after)))
     found.append(("seed", str(timeline.seed)))
     for name, value in found:
         long = ' class="long"' if len(value) > 12 else ""

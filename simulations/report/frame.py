@@ -136,9 +136,9 @@ def axis(frame: Frame) -> Block:
 
 def milestones(frame: Frame, timeline: Timeline) -> list[tuple[str, float, str]]:
     """Moments that are marked through all rows: name, when, colour."""
-    found = [("all healed", timeline.healed_at, "ink")]
+    found = [("all faults over", timeline.over_at, "ink")]
     if timeline.whole_at is not None:
-        after = duration(max(0.0, timeline.whole_at - timeline.healed_at))
+        after = duration(max(0.0, timeline.whole_at - timeline.over_at))
         found.append((f"whole again, {after} later", timeline.whole_at, "good"))
     found += [
         ("every node restarted", phase.begins, "muted")

@@ -72,8 +72,8 @@ def whole(timeline: Timeline) -> str:
     """When all was whole again."""
     if timeline.whole_at is None:
         return "It was not seen whole again."
-    after = max(0.0, timeline.whole_at - timeline.healed_at)
-    return f"Whole again {duration(after)} after the heal."
+    after = max(0.0, timeline.whole_at - timeline.over_at)
+    return f"Whole again {duration(after)} after the last fault."
 
 
 def pace(a_second: float) -> str:

@@ -30,7 +30,9 @@ def made_up(
     names = {site: [f"{site}{n + 1}" for n in range(count)] for site, count in sites.items()}
     nodes = [node for members in names.values() for node in members]
     healed = 0.8 * length
-    line = Timeline(title, why, seed, sites=list(names.items()), length=length, healed_at=healed)
+    line = Timeline(
+        title, why, seed, sites=list(names.items()), length=length, healed_at=healed, over_at=healed
+    )
     line.trace = f"{luck.getrandbits(128):032x}"
     ends = [0.0, 0.05 * length, 0.74 * length, healed, 0.84 * length, 0.9 * length, length]
     phases = ["warm up", "trouble", "frozen", "heal", "quiesce", "restart"]

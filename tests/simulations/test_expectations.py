@@ -33,7 +33,15 @@ def series(up: str, settled: list[int], lag: list[float], missing: list[int]) ->
 def outcome(expect: dict) -> Outcome:
     """Ten seconds of two sites, cut from 4 to 7; ny1 is down at 5 and 6."""
     plan = Plan(1, (Site("lon"), Site("ny")), warm_up=2, trouble=7, frozen=1, expect=expect)
-    line = Timeline("t", "w", 1, healed_at=10.0, times=[float(second) for second in range(11)])
+    line = Timeline(
+        "t",
+        "w",
+        1,
+        healed_at=10.0,
+        over_at=7.0,
+        whole_at=7.7,
+        times=[float(second) for second in range(11)],
+    )
     line.phases = [Span("trouble", "trouble", 2, 9)]
     line.faults = [Span("cut", "cut", 4, 7)]
     line.nodes = {
@@ -70,7 +78,7 @@ def outcome(expect: dict) -> Outcome:
 
 
 HOLD_AND_FAIL = {
-    "whole_again_within": [("700ms", "600ms")],
+    "whole_again_within": [("800ms", "600ms")],
     "lag_at_least": [
         ({"is": "3s", "during": "cut"}, {"is": "3.2s", "during": "cut"}),
         ({"is": "3.5s", "at": "ny"}, {"is": "1s", "at": "ny", "from": "8s"}),

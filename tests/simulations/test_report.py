@@ -160,7 +160,7 @@ def test_the_same_run_gives_the_same_bytes(run):
 @pytest.mark.parametrize(
     ("change", "says", "looks"),
     [
-        ({}, "All as expected. Whole again 1.3&nbsp;s after the heal.", "verdict held"),
+        ({}, "All as expected. Whole again 1.3&nbsp;s after the last fault.", "verdict held"),
         ({"whole_at": None}, "All as expected. It was not seen whole again.", "verdict open"),
         ({"expected": []}, "All that has to hold held.", "verdict held"),
         ({"expected": [], "checked": []}, "Nothing was checked.", "verdict open"),
