@@ -17,7 +17,7 @@ from .errors import BadInput
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..simulations.plan import Plan
+    from ..simulations.plans.plan import Plan
     from .simulate_campaign import Held
 
 STORIES = Path(__file__).resolve().parent.parent / "simulations" / "stories"
@@ -158,7 +158,7 @@ def _replay(story: str | None, seed: int) -> str:
 
 def load(story: str) -> Plan:
     """The plan of a story: a file, or one that comes along, by its name."""
-    from ..simulations.story import read_story
+    from ..simulations.plans.story import read_story
 
     file = Path(story)
     if not file.is_file():
@@ -253,7 +253,7 @@ def _report_first(held: Held, plan: Plan | None, story: str | None, wanted: Want
 
 
 def _plan_of(plan: Plan | None, seed: int) -> Plan:
-    from ..simulations.draw import plan_of
+    from ..simulations.plans.draw import plan_of
 
     return plan_of(seed) if plan is None else replace(plan, seed=seed)
 

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from ..simulations.campaign import Campaign, Result, tasks
-from ..simulations.plan import Plan
+from ..simulations.plans.plan import Plan
 from .errors import CommandError
 from .show import console, count, duration, number
 from .simulate_pools import Alone, Dask, Pool, Processes, Task, in_order

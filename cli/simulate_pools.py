@@ -28,9 +28,9 @@ from typing import Any, Protocol, Self
 from typer import BadParameter
 
 from ..simulations.campaign import Result, result_of
-from ..simulations.draw import plan_of
 from ..simulations.expectations import verdicts
-from ..simulations.plan import Plan
+from ..simulations.plans.draw import plan_of
+from ..simulations.plans.plan import Plan
 from ..simulations.runner import run_plan
 from .errors import CommandError
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from ..simulations.campaign import result_of
 from ..simulations.expectations import checked, verdicts
-from ..simulations.loop import OWNER
-from ..simulations.plan import Plan
+from ..simulations.plans.plan import Plan
 from ..simulations.runner import Outcome, run_plan
 from ..simulations.timeline import Timeline
+from ..simulations.world.loop import OWNER
 from .errors import CommandError
 from .simulate_pools import raised
 

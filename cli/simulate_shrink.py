@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..simulations.plan import Plan
+from ..simulations.plans.plan import Plan
+from ..simulations.plans.story import read_story, write_story
 from ..simulations.shrink import check_of, shrink, size_of
-from ..simulations.story import read_story, write_story
 from ..storage.errors import ConfigError
 from .simulate_pools import Task, run_task
 

@@ -8,9 +8,9 @@ from random import Random as Generator
 from typing import Any
 
 from ..storage.commit import Draft, shard_of
-from .clients import Script
-from .plan import Client, Plan
-from .watched import WatchedWorld
+from .plans.clients import Script
+from .plans.plan import Client, Plan
+from .watch.watched import WatchedWorld
 
 _TRIES = 3
 # No answer, or an error that another node may not have.

@@ -1,7 +1,6 @@
-"""What can go wrong: one table of kinds, and how each begins and ends in a world.
+"""How each kind of fault begins and ends in a world.
 
-A kind says what its `amount` means. A fault that lasts takes back at its end what it did, and so
-does the heal; what can't be taken back (a crash, a jump of a clock) is put right by the heal.
+A fault that lasts takes back at its end what it did, and so does the heal.
 """
 
 from __future__ import annotations
@@ -13,16 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from random import Random as Generator
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..storage.errors import AnabranchError
 from ..storage.limits import DISK_RESERVE_BYTES
 from ..storage.record import parse
 from ..storage.segment import segments_of
-from .disk import SimDisk
-from .plan import Fault, Plan
-from .weather import Weather
-from .world import ROOM_BYTES, World
+from .plans.kinds import KINDS, describe, sides
+from .plans.plan import Fault, Plan
+from .world.disk import SimDisk
+from .world.weather import Weather
+from .world.world import ROOM_BYTES, World
 
 # Not "truncate" and "missing": a log that has lost its end looks like an older one, and that is
 # noticed once nodes ask each other what they saw of it (membership).
@@ -31,44 +31,6 @@ WRITE_AWAITED_SECONDS = 1.0  # how long a crash waits for a write that it can sp
 
 Undo = Callable[[], Awaitable[None]]
 Tell = Callable[[str], None]
-
-
-class Kind(NamedTuple):
-    """A kind of fault."""
-
-    family: str  # network, clock, disk or node
-    amount: float | None  # the usual one
-    unit: str  # what the amount is, for people
-    says: str
-
-
-KINDS: dict[str, Kind] = {
-    "cut": Kind("network", None, "", "nothing passes between two sides, without a word"),
-    "reset": Kind("network", None, "", "as a cut, and links break at once"),
-    "one-way": Kind("network", None, "", "nothing passes from one side to the other"),
-    "silent": Kind("network", None, "", "links open, then nothing comes from one side"),
-    "flap": Kind("network", 0.5, "share of the time that it is cut", "a cut that comes and goes"),
-    "slow": Kind("network", 10.0, "times the latency", "everything takes longer"),
-    "drip": Kind("network", 4096.0, "bytes a second", "hardly anything passes at a time"),
-    "loss": Kind("network", 0.05, "share of frames", "frames are lost and sent again"),
-    "duplicate": Kind("network", 0.05, "share of frames", "frames arrive twice"),
-    "reorder": Kind("network", 0.05, "share of frames", "frames overtake others"),
-    "garble": Kind("network", 0.01, "share of frames", "a bit of a frame is flipped"),
-    "drill": Kind("network", None, "", "a node breaks its own links, as `anabranch drill` does"),
-    "clock": Kind("clock", 60.0, "seconds ahead", "a clock is set wrong"),
-    "drift": Kind("clock", 50_000.0, "parts per million", "a clock runs too fast"),
-    "strobe": Kind("clock", 0.1, "seconds to and fro", "a clock jumps forth and back"),
-    "disk-full": Kind("disk", None, "", "no room but what is kept for promises"),
-    "disk-slow": Kind("disk", 20.0, "times as long", "everything takes longer to be durable"),
-    "disk-stall": Kind("disk", None, "", "nothing becomes durable for a while"),
-    "disk-fails": Kind("disk", None, "", "the disk confirms nothing: the node has to end"),
-    "crash": Kind("node", None, "", "a node dies, with what its disk had not confirmed"),
-    "crash-writing": Kind("node", None, "", "the same, amid a write"),
-    "stop": Kind("node", None, "", "a node is ended in order"),
-    "pause": Kind("node", None, "", "a node stands still and then goes on"),
-    "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),
-    "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
-}
 
 
 @dataclass
@@ -387,27 +349,3 @@ def weather_of(kind: str, amount: float) -> Weather:
         "garble": Weather(garble=amount),
     }
     return weathers.get(kind, Weather(cut=True))
-
-
-def sides(plan: Plan, fault: Fault) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The nodes that a fault is about, and those at the far end if it is about links."""
-    here = plan.among(fault.where)
-    if KINDS[fault.kind].family != "network":
-        return here, ()
-    if fault.towards:
-        return here, plan.among(fault.towards)
-    return here, tuple(name for name in plan.nodes if name not in here or not fault.where)
-
-
-def describe(fault: Fault) -> str:
-    """A fault in a few words."""
-    kind = KINDS[fault.kind]
-    amount = fault.amount if fault.amount is not None else kind.amount
-    words = [fault.kind]
-    if fault.where:
-        words.append(f"at {', '.join(fault.where)}")
-    if fault.towards:
-        words.append(f"towards {', '.join(fault.towards)}")
-    if amount is not None and kind.unit:
-        words.append(f"({amount:g} {kind.unit})")
-    return " ".join(words)

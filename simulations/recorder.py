@@ -9,13 +9,14 @@ from math import isnan, nan
 from ..gossip.frontier import LogKey
 from ..node.fold import KEPT, REJECTED
 from ..storage.stamp import milliseconds
-from .clock import EPOCH_MS
-from .faults import Troubles, describe, sides
-from .history import Append
-from .plan import Plan
+from .faults import Troubles
+from .plans.kinds import describe, sides
+from .plans.plan import Plan
 from .risks import Risks
 from .timeline import Moment, NodeSeries, Span, Timeline
-from .watched import WatchedWorld
+from .watch.history import Append
+from .watch.watched import WatchedWorld
+from .world.clock import EPOCH_MS
 
 _SAMPLES = 1200
 _SHORTEST_SECONDS = 0.02

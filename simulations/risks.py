@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from ..gossip.frontier import LogKey
 from ..node.status import status
-from .plan import Plan
+from .plans.plan import Plan
 from .timeline import Span, Timeline
-from .watched import WatchedWorld
+from .watch.watched import WatchedWorld
 
 KEPT = "acknowledged commits are kept"
 WRITABLE = "every site takes appends"

@@ -14,18 +14,18 @@ from random import Random as Generator
 
 from ..storage.commit import Draft, keyed_commit_id
 from ..storage.errors import AnabranchError
-from .bounds import bounded
 from .checkers import violations
-from .clients import payload, payload_is_true
 from .crowd import Crowd
 from .faults import Troubles
-from .history import History
-from .loop import run
-from .plan import Plan, Road
+from .plans.bounds import bounded
+from .plans.clients import payload, payload_is_true
+from .plans.plan import Plan, Road
 from .recorder import Recorder
 from .timeline import Timeline
-from .watched import WatchedWorld
-from .weather import Route
+from .watch.history import History
+from .watch.watched import WatchedWorld
+from .world.loop import run
+from .world.weather import Route
 
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 

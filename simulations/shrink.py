@@ -12,8 +12,8 @@ from dataclasses import MISSING, Field, fields, replace
 from typing import Any, Protocol
 
 from ..node.config import Tuning
-from .bounds import Bounds
-from .plan import Client, Fault, Plan, Site
+from .plans.bounds import Bounds
+from .plans.plan import Client, Fault, Plan, Site
 
 Moves = Generator[Plan, Plan, None]
 _DIGITS = (0, 1, 2, 3)  # of times, from the roundest on

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..history import History
+from ..watch.history import History
 
 
 class Check(ABC):

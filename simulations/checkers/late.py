@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..history import Inserted
+from ..watch.history import Inserted
 from .check import Check, folded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..history import History
+from ..watch.history import History
 
 WITHIN_SECONDS = 1.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..history import History
+from ..watch.history import History
 
 
 def nothing_lost(history: History) -> list[str]:

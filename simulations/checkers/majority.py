@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..history import Settled
+from ..watch.history import Settled
 from .check import Check, folded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..history import Promised, Stamped
+from ..watch.history import Promised, Stamped
 from .check import Check, folded
 
 

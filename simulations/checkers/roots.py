@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ..history import Digested, Row, Settled, Shown
+from ..watch.history import Digested, Row, Settled, Shown
 from .check import Check, folded
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...node.fold import SHADOWED
-from ..history import History
+from ..watch.history import History
 
 
 def shown_once(history: History) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..history import Stamped
+from ..watch.history import Stamped
 from .check import Check, folded
 
 

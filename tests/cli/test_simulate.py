@@ -9,9 +9,9 @@ import pytest
 
 from anabranch.cli import simulate
 from anabranch.cli.simulate_run import Teller, live, progress
-from anabranch.simulations.draw import plan_of
-from anabranch.simulations.plan import Plan, Site
-from anabranch.simulations.story import read_story
+from anabranch.simulations.plans.draw import plan_of
+from anabranch.simulations.plans.plan import Plan, Site
+from anabranch.simulations.plans.story import read_story
 
 STORY = """
 title = "A cut between two"

@@ -10,7 +10,7 @@ from anabranch.node.fold import Held, OrderKey
 from anabranch.node.history import History
 from anabranch.node.recovery import recover
 from anabranch.node.store import Store
-from anabranch.simulations.disk import SimDisk
+from anabranch.simulations.world.disk import SimDisk
 from anabranch.storage.commit import Draft, receive, shard_of
 from anabranch.storage.errors import AnabranchError
 from anabranch.storage.index import Index

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anabranch.node.fold import ACCEPTED, KEPT, REJECTED, Held, OrderKey
 from anabranch.node.history import EMPTY_MARK, History
-from anabranch.simulations.disk import SimDisk
+from anabranch.simulations.world.disk import SimDisk
 from anabranch.storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, REJECT, shard_of
 from anabranch.storage.index import MemoryIndex
 from anabranch.storage.keys import Place

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from anabranch.node.config import Tuning
-from anabranch.simulations.world import World
+from anabranch.simulations.world.world import World
 from anabranch.tests.simulations.stories import THREE, append, cut_pair, draft, in_virtual_time
 
 

@@ -10,8 +10,8 @@ from anabranch.gossip.members import Members
 from anabranch.node.fold import Held
 from anabranch.node.history import History
 from anabranch.node.recovery import recover
-from anabranch.simulations.disk import SimDisk
-from anabranch.simulations.loop import run
+from anabranch.simulations.world.disk import SimDisk
+from anabranch.simulations.world.loop import run
 from anabranch.storage.commit import (
     EXPECT_ANY,
     EXPECT_EXISTS,

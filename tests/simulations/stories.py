@@ -8,9 +8,9 @@ from typing import Any
 
 from anabranch.node.node import Node
 from anabranch.node.receipt import Receipt
-from anabranch.simulations.clock import EPOCH_MS
-from anabranch.simulations.loop import run
-from anabranch.simulations.world import World
+from anabranch.simulations.world.clock import EPOCH_MS
+from anabranch.simulations.world.loop import run
+from anabranch.simulations.world.world import World
 from anabranch.storage.commit import Draft, keyed_commit_id
 from anabranch.storage.stamp import STAMP_MAX, milliseconds
 

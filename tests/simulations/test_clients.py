@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from anabranch.simulations.clients import SHAPES, Script, payload, payload_is_true
-from anabranch.simulations.plan import Client
+from anabranch.simulations.plans.clients import SHAPES, Script, payload, payload_is_true
+from anabranch.simulations.plans.plan import Client
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 1000])

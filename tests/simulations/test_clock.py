@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from anabranch.simulations.clock import EPOCH_MS, SimClock
+from anabranch.simulations.world.clock import EPOCH_MS, SimClock
 
 from .stories import in_virtual_time
 

@@ -10,10 +10,10 @@ import pytest
 
 from anabranch.gossip.messages import Hello, Message, Sender
 from anabranch.gossip.wire import to_frame
-from anabranch.simulations.draw import plan_of
-from anabranch.simulations.network import SimLink
+from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.runner import run_plan
-from anabranch.simulations.world import World
+from anabranch.simulations.world.network import SimLink
+from anabranch.simulations.world.world import World
 
 from .stories import THREE, in_virtual_time
 
@@ -21,7 +21,7 @@ SEEDS = (0, 17, 23)
 
 PROGRAM = """
 import logging
-from anabranch.simulations.draw import plan_of
+from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.runner import run_plan
 logging.disable(logging.CRITICAL)
 ballast = [bytearray(number) for number in range({ballast})]

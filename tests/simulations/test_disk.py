@@ -15,9 +15,9 @@ import pytest
 from anabranch.node.config import Tuning
 from anabranch.node.node import Node
 from anabranch.node.pages import Slice, order_page
-from anabranch.simulations.disk import DAMAGES, SECTOR_BYTES, SimDisk
-from anabranch.simulations.loop import run
-from anabranch.simulations.world import World
+from anabranch.simulations.world.disk import DAMAGES, SECTOR_BYTES, SimDisk
+from anabranch.simulations.world.loop import run
+from anabranch.simulations.world.world import World
 from anabranch.storage.errors import DamagedLog, DiskError, DiskFull, SyncFailed
 from anabranch.storage.stamp import STAMP_MAX
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from anabranch.node.fold import ACCEPTED, REJECTED
-from anabranch.simulations.world import World
+from anabranch.simulations.world.world import World
 from anabranch.storage.commit import shard_of
 from anabranch.storage.stamp import stamp_of
 

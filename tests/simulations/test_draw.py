@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from anabranch.simulations.draw import plan_of
-from anabranch.simulations.faults import KINDS
+from anabranch.simulations.plans.draw import plan_of
+from anabranch.simulations.plans.kinds import KINDS
 
 PLANS = [plan_of(seed) for seed in range(600)]
 

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from anabranch.node.config import Tuning
-from anabranch.simulations.faults import KINDS
-from anabranch.simulations.plan import Client, Fault, Plan, Site
+from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
 from anabranch.simulations.runner import run_plan
 
 

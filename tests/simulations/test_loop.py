@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from anabranch.simulations import loop as loop_module
-from anabranch.simulations.loop import OWNER, Stalled, VirtualLoop, run
+from anabranch.simulations.world import loop as loop_module
+from anabranch.simulations.world.loop import OWNER, Stalled, VirtualLoop, run
 
 
 def test_time_jumps_to_the_next_timer():

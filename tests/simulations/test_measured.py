@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 import pytest
 
-from anabranch.simulations import measured
+from anabranch.simulations.plans import measured
 
 DATA = files("anabranch.simulations").joinpath("data")
 HOSTS = 120

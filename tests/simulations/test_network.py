@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from anabranch.gossip.transport import Link
-from anabranch.simulations.loop import OWNER, VirtualLoop
-from anabranch.simulations.network import Route, SimLink, SimNetwork, Weather
+from anabranch.simulations.world.loop import OWNER, VirtualLoop
+from anabranch.simulations.world.network import Route, SimLink, SimNetwork, Weather
 from anabranch.storage.errors import LinkLost
 
 from .stories import in_virtual_time

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from anabranch.simulations.draw import plan_of
+from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.runner import run_plan
 
 from .bugs import BUGS

@@ -9,7 +9,7 @@ import pytest
 from anabranch.gossip.messages import Push
 from anabranch.node.config import Tuning
 from anabranch.node.replication import Replication
-from anabranch.simulations.world import World
+from anabranch.simulations.world.world import World
 from anabranch.storage.commit import EXPECT_NONE
 from anabranch.storage.index import MemoryIndex
 

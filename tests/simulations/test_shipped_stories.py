@@ -15,9 +15,9 @@ import pytest
 import anabranch.simulations
 from anabranch.node.config import Tuning
 from anabranch.simulations.expectations import verdicts
-from anabranch.simulations.plan import Plan
+from anabranch.simulations.plans.plan import Plan
+from anabranch.simulations.plans.story import read_story, write_story
 from anabranch.simulations.runner import Outcome, run_plan
-from anabranch.simulations.story import read_story, write_story
 
 FOLDER = Path(anabranch.simulations.__file__).parent / "stories"
 TEXTS = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.toml"))}
@@ -130,7 +130,7 @@ def test_a_very_slow_region_writes_too():
 TRACE = """
 import logging, sys
 from anabranch.simulations.runner import run_plan
-from anabranch.simulations.story import read_story
+from anabranch.simulations.plans.story import read_story
 logging.disable(logging.CRITICAL)
 print(run_plan(read_story(sys.stdin.read(), "x")).trace)
 """

@@ -7,12 +7,12 @@ import logging
 import pytest
 
 from anabranch.node.config import Tuning
-from anabranch.simulations.bounds import Bounds
-from anabranch.simulations.draw import plan_of
-from anabranch.simulations.plan import Client, Fault, Plan, Road, Site
+from anabranch.simulations.plans.bounds import Bounds
+from anabranch.simulations.plans.draw import plan_of
+from anabranch.simulations.plans.plan import Client, Fault, Plan, Road, Site
+from anabranch.simulations.plans.story import read_story, write_story
 from anabranch.simulations.runner import run_plan
 from anabranch.simulations.shrink import check_of, shrink, size_of
-from anabranch.simulations.story import read_story, write_story
 
 from .bugs import BUGS
 

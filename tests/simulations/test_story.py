@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.node.config import Tuning
-from anabranch.simulations.bounds import Bounds
-from anabranch.simulations.clients import SHAPES
-from anabranch.simulations.draw import plan_of
-from anabranch.simulations.durations import duration_text, seconds_of
-from anabranch.simulations.faults import KINDS
-from anabranch.simulations.plan import Client, Fault, Plan, Road, Site
-from anabranch.simulations.story import read_story, write_story
+from anabranch.simulations.plans.bounds import Bounds
+from anabranch.simulations.plans.clients import SHAPES
+from anabranch.simulations.plans.draw import plan_of
+from anabranch.simulations.plans.durations import duration_text, seconds_of
+from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.plan import Client, Fault, Plan, Road, Site
+from anabranch.simulations.plans.story import read_story, write_story
 from anabranch.storage.errors import ConfigError
 
 # -- every plan comes back as it was -------------------------------------------------------------

@@ -29,9 +29,9 @@ from anabranch.gossip.transport import Link
 from anabranch.gossip.wire import from_frame, sum_of, to_frame
 from anabranch.node.config import ClusterConfig
 from anabranch.node.node import Node
-from anabranch.simulations.clock import EPOCH_MS, SimRandom
-from anabranch.simulations.network import SimPort
-from anabranch.simulations.world import World
+from anabranch.simulations.world.clock import EPOCH_MS, SimRandom
+from anabranch.simulations.world.network import SimPort
+from anabranch.simulations.world.world import World
 from anabranch.storage.commit import shard_of, stamped
 from anabranch.storage.errors import LinkLost, Unavailable
 from anabranch.storage.index import MemoryIndex

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from anabranch.simulations.checkers import ONLINE, violations
 from anabranch.simulations.checkers.check import folded
-from anabranch.simulations.watched import WatchedWorld
+from anabranch.simulations.watch.watched import WatchedWorld
 from anabranch.storage.commit import Draft
 from anabranch.storage.limits import SILENCE_SECONDS
 from anabranch.storage.stamp import HybridClock

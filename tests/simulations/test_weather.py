@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from anabranch.simulations.network import SimNetwork
-from anabranch.simulations.weather import Conditions, Route, Weather, combine, flip_a_bit
-from anabranch.simulations.world import World
+from anabranch.simulations.world.network import SimNetwork
+from anabranch.simulations.world.weather import Conditions, Route, Weather, combine, flip_a_bit
+from anabranch.simulations.world.world import World
 
 from .stories import THREE, append, disputes, in_virtual_time, settled
 

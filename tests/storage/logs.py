@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
-from anabranch.simulations.disk import SimDisk
+from anabranch.simulations.world.disk import SimDisk
 from anabranch.storage.disk import Disk
 from anabranch.storage.errors import AnabranchError
 from anabranch.storage.limits import SEGMENT_BYTES

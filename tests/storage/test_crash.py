@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from anabranch.simulations.disk import SimDisk
-from anabranch.simulations.loop import run
+from anabranch.simulations.world.disk import SimDisk
+from anabranch.simulations.world.loop import run
 from anabranch.storage.errors import AnabranchError
 from anabranch.storage.record import COMMIT
 

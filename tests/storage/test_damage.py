@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from anabranch.simulations.disk import SimDisk
-from anabranch.simulations.loop import run
+from anabranch.simulations.world.disk import SimDisk
+from anabranch.simulations.world.loop import run
 from anabranch.storage.errors import DamagedLog
 from anabranch.storage.limits import RECORD_BYTES_MAX, SCAN_WINDOW_BYTES, SEGMENT_BYTES
 from anabranch.storage.log import Log

@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from anabranch.simulations.disk import SimDisk
-from anabranch.simulations.loop import run
+from anabranch.simulations.world.disk import SimDisk
+from anabranch.simulations.world.loop import run
 from anabranch.storage.disk import Disk, FileDisk
 from anabranch.storage.errors import DamagedLog, DirectoryInUse, DiskError, DiskFull, SyncFailed
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anabranch.simulations.loop import run
+from anabranch.simulations.world.loop import run
 from anabranch.storage.commit import (
     EXPECT_ANY,
     KEEP,

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from anabranch.simulations.disk import SimDisk
-from anabranch.simulations.loop import run
+from anabranch.simulations.world.disk import SimDisk
+from anabranch.simulations.world.loop import run
 from anabranch.storage.disk import FileDisk
 from anabranch.storage.errors import AnabranchError, DamagedLog, DiskFull, SyncFailed
 from anabranch.storage.limits import GROUP_BYTES_MAX, RECORD_BYTES_MAX

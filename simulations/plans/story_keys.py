@@ -8,12 +8,12 @@ from dataclasses import fields
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ..storage.limits import MEMBERS_MAX, SHARDS_MAX
+from ...storage.limits import MEMBERS_MAX, SHARDS_MAX
+from ..claims import duration, flag, nearest, texts
 from .bounds import Bounds
-from .claims import duration, flag, nearest, texts
 from .clients import SHAPES
 from .durations import duration_text, seconds_of
-from .faults import KINDS
+from .kinds import KINDS
 from .plan import Plan
 from .toml import inline, prose, quoted
 

@@ -10,21 +10,22 @@ import asyncio
 from copy import deepcopy
 from typing import Any
 
-from ..gossip.frontier import LogKey
-from ..gossip.transport import Link, Network
-from ..node.fold import OrderKey
-from ..node.node import Node
-from ..node.status import digest
-from ..storage.commit import Draft
-from ..storage.errors import AnabranchError, DamagedLog, SyncFailed
-from ..storage.limits import SILENCE_SECONDS
-from ..storage.stamp import milliseconds, stamp_of
+from ...gossip.frontier import LogKey
+from ...gossip.transport import Link, Network
+from ...node.fold import OrderKey
+from ...node.node import Node
+from ...node.status import digest
+from ...storage.commit import Draft
+from ...storage.errors import AnabranchError, DamagedLog, SyncFailed
+from ...storage.limits import SILENCE_SECONDS
+from ...storage.stamp import milliseconds, stamp_of
+from ..checkers import Judges
+from ..checkers.convergence import whole_within
+from ..checkers.skew import allowed_ms
+from ..checkers.transfers import pulled_allowed
+from ..world.clock import EPOCH_MS
+from ..world.world import World
 from .asking import Asker, is_paused
-from .checkers import Judges
-from .checkers.convergence import whole_within
-from .checkers.skew import allowed_ms
-from .checkers.transfers import pulled_allowed
-from .clock import EPOCH_MS
 from .history import (
     Digested,
     Event,
@@ -49,7 +50,6 @@ from .reading import (
     waiting_of,
 )
 from .trace import Trace, WatchedLink, WatchedPort
-from .world import World
 
 __all__ = ["Life", "Trace", "WatchedLink", "WatchedPort", "WatchedWorld"]
 

@@ -60,5 +60,5 @@ def _outages() -> list[float]:
 
 
 def _rows(name: str) -> list[list[str]]:
-    packed = files(__package__).joinpath("data", f"{name}.txt.gz").read_bytes()
+    packed = files("anabranch.simulations").joinpath("data", f"{name}.txt.gz").read_bytes()
     return [line.split() for line in gzip.decompress(packed).decode().splitlines()]

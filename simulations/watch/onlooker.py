@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..gossip.reports import Report, Told
-from ..node.fold import Held as HeldCommit
-from ..node.node import Node
-from ..storage.commit import Commit, Draft, read_header
-from ..storage.stamp import milliseconds
-from .clock import EPOCH_MS, SimClock
+from ...gossip.reports import Report, Told
+from ...node.fold import Held as HeldCommit
+from ...node.node import Node
+from ...storage.commit import Commit, Draft, read_header
+from ...storage.stamp import milliseconds
+from ..world.clock import EPOCH_MS, SimClock
 from .history import Append, Event, History, Inserted, Promised, Settled, Stamped
 from .reading import row_of_held
 

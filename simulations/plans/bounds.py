@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import ModuleType
 
-from ..gossip import peer, settlement, wire
-from ..gossip.outbox import Outbox
-from ..node import history, recovery, settler
+from ...gossip import peer, settlement, wire
+from ...gossip.outbox import Outbox
+from ...node import history, recovery, settler
 
 _PLACES: tuple[tuple[str, ModuleType, str], ...] = (
     ("pull_bytes", peer, "PULL_BYTES_MAX"),

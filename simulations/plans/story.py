@@ -16,14 +16,14 @@ from itertools import combinations
 from random import Random as Generator
 from typing import Any
 
-from ..node.config import Tuning
-from ..storage.errors import ConfigError
-from ..storage.limits import MEMBERS_MAX
+from ...node.config import Tuning
+from ...storage.errors import ConfigError
+from ...storage.limits import MEMBERS_MAX
+from ..claims import nearest, places
+from ..expectations import claims
 from .bounds import Bounds
-from .claims import nearest, places
 from .durations import duration_text
-from .expectations import claims
-from .faults import KINDS
+from .kinds import KINDS
 from .measured import outage_seconds, planetlab_rtt_seconds
 from .plan import Client, Fault, Plan, Road, Site
 from .story_keys import BOUNDS, CLUSTER, HEAD, PHASES, PLAN, SEED, TABLES, TUNING, Key

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import Random as Generator
 from typing import Final
 
-from ..storage.errors import DiskError, DiskFull, SyncFailed
+from ...storage.errors import DiskError, DiskFull, SyncFailed
 
 SECTOR_BYTES: Final = 512
 DAMAGES: Final = {

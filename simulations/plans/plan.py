@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..node.config import Tuning
+from ...node.config import Tuning
 from .bounds import Bounds
 
 

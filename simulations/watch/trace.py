@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
-from ..gossip.transport import Link, Network
+from ...gossip.transport import Link, Network
 
 Opened = Callable[[str, str], None]  # who has opened a link, and to which URL
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random as Generator
 from typing import NamedTuple
 
-from ..storage.commit import (
+from ...storage.commit import (
     EXPECT_ANY,
     EXPECT_EXISTS,
     EXPECT_NONE,

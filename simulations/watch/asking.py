@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..storage.commit import Draft, shard_of
-from ..storage.errors import AnabranchError, Unavailable, Unconfirmed
-from ..storage.limits import DISK_RESERVE_BYTES
-from .clock import EPOCH_MS
-from .disk import SimDisk
+from ...storage.commit import Draft, shard_of
+from ...storage.errors import AnabranchError, Unavailable, Unconfirmed
+from ...storage.limits import DISK_RESERVE_BYTES
+from ..world.clock import EPOCH_MS
+from ..world.disk import SimDisk
+from ..world.loop import VirtualLoop
+from ..world.world import World
 from .history import Append, History, Probe
-from .loop import VirtualLoop
 from .onlooker import Life, WatchedClock
 from .trace import Trace
-from .world import World
 
 LATE_SECONDS = 0.25  # after the time is up
 SYNC_SECONDS_MAX = 0.1  # of a disk that has no excuse
@@ -108,6 +108,8 @@ class Asker:
             probe.ended = self._loop.time()
         except (AnabranchError, TimeoutError) as error:
             probe.error = type(error).__name__
+            if self._world.nodes.get(name) is not node or is_paused(name):
+                self._history.probes.remove(probe)  # it could answer when it was asked
 
     async def _probe_append(self, name: str, draft: Draft, seconds: float) -> None:
         """A node may look only now and then whether what was wrong is over: so try again."""

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from random import Random as Generator
 
-from ..gossip.members import Member
-from ..gossip.transport import Link, Network
-from ..node.config import ClusterConfig, Tuning
-from ..node.node import Node
-from ..storage.errors import AnabranchError
-from ..storage.index import MemoryIndex
+from ...gossip.members import Member
+from ...gossip.transport import Link, Network
+from ...node.config import ClusterConfig, Tuning
+from ...node.node import Node
+from ...storage.errors import AnabranchError
+from ...storage.index import MemoryIndex
 from .clock import SimClock, SimRandom
 from .disk import SimDisk
 from .loop import OWNER, VirtualLoop

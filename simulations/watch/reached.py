@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..node.fold import KEPT, REJECTED, SHADOWED
+from ...node.fold import KEPT, REJECTED, SHADOWED
 from .history import Append, History
 
 _OUTCOMES = {

@@ -7,28 +7,28 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 
-from ..gossip import peer, settlement
-from ..gossip.frontier import LogKey
-from ..gossip.members import Members
-from ..node.config import ClusterConfig
-from ..node.fold import Held, OrderKey
-from ..node.history import History as NodeHistory
-from ..node.node import Node
-from ..node.recovery import recover
-from ..storage.commit import Commit, read_payloads
-from ..storage.disk import Disk
-from ..storage.errors import AnabranchError
-from ..storage.index import Index
-from ..storage.keys import Place
-from ..storage.limits import GROUP_BYTES_MAX, STREAMS_CACHED_MAX
-from ..storage.log import Log
-from ..storage.stamp import STAMP_MAX
-from .checkers.bounded import tasks_of
+from ...gossip import peer, settlement
+from ...gossip.frontier import LogKey
+from ...gossip.members import Members
+from ...node.config import ClusterConfig
+from ...node.fold import Held, OrderKey
+from ...node.history import History as NodeHistory
+from ...node.node import Node
+from ...node.recovery import recover
+from ...storage.commit import Commit, read_payloads
+from ...storage.disk import Disk
+from ...storage.errors import AnabranchError
+from ...storage.index import Index
+from ...storage.keys import Place
+from ...storage.limits import GROUP_BYTES_MAX, STREAMS_CACHED_MAX
+from ...storage.log import Log
+from ...storage.stamp import STAMP_MAX
+from ..checkers.bounded import tasks_of
+from ..world.loop import VirtualLoop
 from .history import Body, Gauge, History, Known, Row
-from .loop import VirtualLoop
 
 READ_MAX = 256  # settled commits that are read where not all have to be: the last ones
-_ROOT = __package__.rpartition(".")[0]
+_ROOT = Node.__module__.removesuffix(".node.node")
 _NODE_PACKAGES = tuple(f"{_ROOT}.{name}." for name in ("node", "gossip", "storage"))
 
 

@@ -19,8 +19,8 @@ from contextvars import Context
 from random import Random as Generator
 from typing import Any
 
-from ..gossip.transport import Link
-from ..storage.errors import LinkLost
+from ...gossip.transport import Link
+from ...storage.errors import LinkLost
 from .weather import Route, Weather, combine, flip_a_bit, resend_seconds
 
 __all__ = ["Answer", "Route", "SimLink", "SimNetwork", "SimPort", "Weather"]

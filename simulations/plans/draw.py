@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random as Generator
 
-from ..node.config import Tuning
+from ...node.config import Tuning
 from .bounds import Bounds
-from .faults import KINDS
+from .kinds import KINDS
 from .measured import outage_seconds, planetlab_rtt_seconds
 from .plan import Client, Fault, Plan, Road, Site
 

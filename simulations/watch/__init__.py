@@ -1,0 +1,1 @@
+"""Looking on at real nodes, and what is written down of it."""
