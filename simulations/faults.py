@@ -108,6 +108,7 @@ class Troubles:
             self._world.clocks[name].steady()
             self._world.disks[name].mend()
             self._world.disks[name].capacity_bytes = ROOM_BYTES
+            self._world.disks[name].full_since = None
         await self._world.failed_have_ended()
         for name in self._world.names:
             await self._start(name)
@@ -215,10 +216,11 @@ class Troubles:
         for disk in disks:
             disk.capacity_bytes = ROOM_BYTES
             disk.capacity_bytes -= disk.free() - DISK_RESERVE_BYTES + 1
+            disk.full_since = asyncio.get_running_loop().time()
 
         async def undo() -> None:
             for disk in disks:
-                disk.capacity_bytes = ROOM_BYTES
+                disk.capacity_bytes, disk.full_since = ROOM_BYTES, None
 
         return undo
 
@@ -280,6 +282,19 @@ class Troubles:
                 await disk.next_sync()
         await asyncio.sleep(self._luck.uniform(0, 1.6) * disk.sync_seconds * disk.slow)
         return await self._world.crash(name)
+
+    async def _reboot(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        for name in names:
+            await self._crash_amid_write(name)
+            self._world.clocks[name].jump(-round(self._amount(fault) * 1000))
+            await self._start(name)
+
+        async def undo() -> None:
+            for name in names:
+                self._world.clocks[name].jump(round(self._amount(fault) * 1000))
+
+        return undo if names else None
 
     async def _stop(self, _: int, fault: Fault) -> Undo | None:
         return self._starting([n for n in self._nodes(fault) if await self._world.stop_one(n)])

@@ -37,10 +37,11 @@ _AMOUNTS = {
     "slow": (3.0, 10.0, 30.0),
     "drip": (1_000.0, 10_000.0),
     "loss": (0.01, 0.1, 0.5),
-    "duplicate": (0.01, 0.1, 0.5),
-    "reorder": (0.01, 0.1, 0.5),
+    "duplicate": (0.05, 0.5),
+    "reorder": (0.1, 0.5),
     "garble": (0.01, 0.1, 0.5),
     "disk-slow": (3.0, 30.0),
+    "reboot": (0.0, 0.05, 0.15),
 }
 _FROZEN = 0.25  # share of faults that last until the heal
 

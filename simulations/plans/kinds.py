@@ -38,6 +38,9 @@ KINDS: dict[str, Kind] = {
     "disk-fails": Kind("disk", None, "", "the disk confirms nothing: the node has to end"),
     "crash": Kind("node", None, "", "a node dies, with what its disk had not confirmed"),
     "crash-writing": Kind("node", None, "", "the same, amid a write"),
+    "reboot": Kind(
+        "node", 0.1, "seconds that its clock is set back", "as before, and it starts again at once"
+    ),
     "stop": Kind("node", None, "", "a node is ended in order"),
     "pause": Kind("node", None, "", "a node stands still and then goes on"),
     "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),

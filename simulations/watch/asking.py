@@ -16,6 +16,7 @@ from .history import Append, History, Probe
 from .onlooker import Life, WatchedClock
 from .trace import Trace
 
+FULL_NOTICED_SECONDS = 0.6  # nodes look twice a second
 LATE_SECONDS = 0.25  # after the time is up
 SYNC_SECONDS_MAX = 0.1  # of a disk that has no excuse
 _FOR_A_WHILE = frozenset({"DiskFull", "Overloaded", "Unavailable"})
@@ -58,6 +59,7 @@ class Asker:
     async def _append(self, life: Life, done: Append, timeout: float) -> None:
         try:
             done.receipt = await life.node.append(done.draft, ack=done.ack, timeout=timeout)
+            self._judge_room(done)
         except asyncio.CancelledError:
             done.lost = done.lost or self._reason(life.name) or "cancelled"
             return
@@ -72,6 +74,13 @@ class Asker:
             done.lost = f"raised {error!r}"
         done.ended = self._loop.time()
         self._trace.add(done.ended, done.node, done.receipt, done.error)
+
+    def _judge_room(self, done: Append) -> None:
+        """A disk that had no room for long when an append came can't have taken it."""
+        full_since = self._world.disks[done.node].full_since
+        full = full_since is not None and done.began - full_since > FULL_NOTICED_SECONDS
+        if done.receipt is not None and not done.receipt.duplicate:
+            self._history.marks.always(not full, f"{done} was taken on a disk without room")
 
     def _expect(self, life: Life, task: asyncio.Task[None], seconds: float, times: int) -> None:
         """Look whether an append ends in time; what waits for its disk or stands still may not.

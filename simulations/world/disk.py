@@ -68,6 +68,7 @@ class SimDisk:
         self.sync_seconds = sync_seconds
         self.slow = 1.0  # how many times as long a sync takes
         self.capacity_bytes = capacity_bytes
+        self.full_since: float | None = None  # when somebody left it no room, for who looks on
         self.failing_syncs = False
         self.failing_writes = False
         self.lying = False  # what it confirms is not durable

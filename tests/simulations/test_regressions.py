@@ -1,0 +1,49 @@
+"""Bugs that the simulator found in the real code, each as the smallest story that shows it.
+
+Each is shown to fail again where the bug is planted again.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from anabranch.simulations.plans.story import read_story
+from anabranch.simulations.runner import run_plan
+
+from .bugs import BUGS
+
+FOLDER = Path(__file__).parent / "regressions"
+BUG_OF = {
+    "a-flipped-bit": "take a frame whatever its sum says",
+    "an-overtaken-report": "sum each frame by itself",
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def plan_of(name):
+    file = FOLDER / f"{name}.toml"
+    return read_story(file.read_text("utf-8"), file.name)
+
+
+def test_every_regression_has_its_bug():
+    assert sorted(BUG_OF) == sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", BUG_OF)
+def test_it_is_mended(name):
+    assert run_plan(plan_of(name)).violations == []
+
+
+@pytest.mark.parametrize("name", BUG_OF)
+def test_it_would_be_found_again(name):
+    with BUGS[BUG_OF[name]]():
+        assert run_plan(plan_of(name)).violations != []
