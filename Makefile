@@ -24,7 +24,7 @@ demo: $(READY) ## the guided run on this machine
 test: $(READY) ## all tests but the slow ones
 	@$(BIN)/python -m pytest -q $(ARGS)
 
-test-slow: $(READY) ## the slow tests: long simulations, real processes
+test-slow: $(READY) ## the slow tests: long simulations, planted bugs, real processes
 	@$(BIN)/python -m pytest -q -m slow --timeout 1800 $(ARGS)
 
 check: $(READY) ## lint, format, types, house rules

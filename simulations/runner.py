@@ -27,6 +27,7 @@ from .watch.watched import WatchedWorld
 from .world.loop import run
 from .world.weather import Route
 
+_WIDE_BYTES = 100_000
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 
 
@@ -56,6 +57,15 @@ def run_plan(
         return run(main())
 
 
+def is_calm(plan: Plan) -> bool:
+    """Whether nothing goes wrong, and windows let by all that clients write."""
+    narrow = plan.tuning.push_window_bytes < _WIDE_BYTES or (
+        plan.bounds.pull_bytes is not None and plan.bounds.pull_bytes < _WIDE_BYTES
+    )
+    lossy = any(road.loss for road in plan.roads)
+    return not (plan.faults or plan.start_apart or narrow or lossy)
+
+
 class _Run:
     def __init__(self, plan: Plan, *, timeline: bool, watch: Callable[[str], None] | None) -> None:
         self._plan = plan
@@ -68,6 +78,7 @@ class _Run:
             tuning=plan.tuning,
         )
         self._world.history.is_true = lambda data: payload_is_true(plan.seed, data)
+        self._world.history.calm = is_calm(plan)
         self._lay_roads()
         for disk in self._world.disks.values():
             disk.sync_seconds = plan.sync

@@ -14,6 +14,7 @@ from ..watch.history import Event, History, Violation
 from .agreement import Agreement, Unchanging, prefixes_agree, prefixes_never_change
 from .answers import all_answered
 from .bounded import nothing_piles_up
+from .calm import nothing_waits_in_calm
 from .causality import Causality, causality_respected
 from .check import Check
 from .conditions import conditions_hold
@@ -79,6 +80,7 @@ WHOLE: tuple[Function, ...] = (
     real_time_respected,
     all_answered,
     the_rest_goes_on,
+    nothing_waits_in_calm,
     catching_up_is_cheap,
     damage_is_refused,
     nothing_piles_up,

@@ -238,6 +238,7 @@ class History:
     whole_within: float | None = None  # seconds: what that may take; None: not worked out
     starts: Counter[str] = field(default_factory=Counter)  # of each node
     marks: Marks = field(default_factory=Marks)
+    calm: bool = False  # nothing ever went wrong, so nothing has an excuse
     judged: bool = False  # whether the events were, when they happened
     violations: list[Violation] = field(default_factory=list)  # that were found then
 

@@ -13,6 +13,7 @@ from anabranch.node.fold import ACCEPTED, REJECTED, SHADOWED
 from anabranch.simulations.checkers import WHOLE, violations
 from anabranch.simulations.checkers.answers import all_answered
 from anabranch.simulations.checkers.bounded import nothing_piles_up
+from anabranch.simulations.checkers.calm import nothing_waits_in_calm
 from anabranch.simulations.checkers.conditions import conditions_hold
 from anabranch.simulations.checkers.convergence import all_converged, whole_within
 from anabranch.simulations.checkers.damage import damage_is_refused
@@ -183,6 +184,12 @@ def answer_a_probe_late(history):
     history.probes[2].ended = 71.1
 
 
+def wait_in_calm(history):
+    history.calm = True
+    append = next(append for append in history.appends if append.ack == "settled")
+    append.ended = append.began + 3
+
+
 def pull_everything(history):
     history.transfers.pulled_bytes = 101
 
@@ -247,6 +254,7 @@ TABLE = [
     (the_rest_goes_on, refuse_a_probe),
     (the_rest_goes_on, leave_a_probe_without_an_answer),
     (the_rest_goes_on, answer_a_probe_late),
+    (nothing_waits_in_calm, wait_in_calm),
     (catching_up_is_cheap, pull_everything),
     (catching_up_is_cheap, send_everything_twice),
     (damage_is_refused, serve_from_a_damaged_disk),
