@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..simulations.campaign import Campaign, Result, first_of
-from ..simulations.watch.marks import MARKS
+from ..simulations.marks import MARKS
 from .show import cell, count, duration, listing, number, table
 from .simulate_campaign import Held
 

@@ -13,10 +13,10 @@ from math import ceil
 from typing import NamedTuple
 
 from ..node.fold import OUTCOMES
+from .marks import missing
 from .plans.kinds import KINDS
 from .runner import Outcome
 from .timeline import Verdict
-from .watch.marks import missing
 
 REPEATED_EACH = 100  # one seed in so many is run twice, and the traces are compared
 MARKS_NEEDED_FROM = 100  # with fewer seeds it is no wonder if a mark was never reached

@@ -18,11 +18,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..storage import errors
+from .marks import MARKS
 from .plans.durations import duration_text, seconds_of
 from .plans.kinds import KINDS
 from .plans.plan import Plan
 from .timeline import Timeline
-from .watch.marks import MARKS
 
 _TIMES = ("warm up", "trouble", "frozen", *KINDS)  # what `during` may name
 _KEYS = frozenset({"is", "at", "from", "until", "during"})

@@ -22,12 +22,12 @@ from .claims import (
     read_claims,
     texts,
 )
+from .history import Append
 from .plans.durations import duration_text
 from .plans.plan import Plan
 from .risks import FINAL
 from .runner import Outcome
 from .timeline import NodeSeries, Timeline, Verdict
-from .watch.history import Append
 
 # A refusal that the client asked for: it expected a revision, or contradicted itself.
 _ASKED_FOR = frozenset({"RevisionConflict", "Unprocessable"})

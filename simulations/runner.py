@@ -17,12 +17,12 @@ from ..storage.errors import AnabranchError
 from .checkers import violations
 from .crowd import Crowd
 from .faults import Troubles
+from .history import History
 from .plans.bounds import bounded
 from .plans.clients import payload, payload_is_true
 from .plans.plan import Plan, Road
 from .recorder import Recorder
 from .timeline import Timeline
-from .watch.history import History
 from .watch.watched import WatchedWorld
 from .world.loop import run
 from .world.weather import Route

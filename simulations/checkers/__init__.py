@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..watch.history import Event, History, Violation
+from ..history import Event, History, Violation
 from .agreement import Agreement, Unchanging, prefixes_agree, prefixes_never_change
 from .answers import all_answered
 from .bounded import nothing_piles_up

@@ -6,7 +6,7 @@ and the same node later, after a restart too, has to agree.
 
 from __future__ import annotations
 
-from ..watch.history import Row, Settled, Shown
+from ..history import Row, Settled, Shown
 from .check import Check, folded
 
 

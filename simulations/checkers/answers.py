@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import Append, History
+from ..history import Append, History
 
 # The process is gone; or its disk failed while the append was on its way to it (Unconfirmed).
 _REASONS = frozenset({"crash", "stop", "Unconfirmed"})

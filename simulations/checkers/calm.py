@@ -5,7 +5,7 @@ Under constant load too: a settlement that only moves when nobody writes would s
 
 from __future__ import annotations
 
-from ..watch.history import History
+from ..history import History
 
 WITHIN_SECONDS = 2.0  # several round trips and heartbeats of the slowest plan
 

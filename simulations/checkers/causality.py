@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import Stamped
+from ..history import Stamped
 from .check import Check, folded
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..watch.history import History
+from ..history import History
 
 
 class Check(ABC):

@@ -6,7 +6,7 @@ from collections import Counter
 
 from ...node.fold import ACCEPTED, KEPT, REJECTED, SHADOWED
 from ...storage.commit import EXPECT_ANY, EXPECT_EXISTS, KEEP
-from ..watch.history import History, Row
+from ..history import History, Row
 
 
 def conditions_hold(history: History) -> list[str]:

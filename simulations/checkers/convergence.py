@@ -8,7 +8,7 @@ from ...storage.limits import (
     RELAY_GRACE_SECONDS,
     SILENCE_SECONDS,
 )
-from ..watch.history import History, Row
+from ..history import History, Row
 
 _ROUND_TRIPS = 12  # hello, reports, promises and their closing, with some to spare
 _HEARTBEATS = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import History
+from ..history import History
 
 _DAMAGED = "DamagedLog"
 _FAILED = frozenset({"SyncFailed", "DiskFull", "DiskError"})  # the disk does not do its work

@@ -7,7 +7,7 @@ first in the final order. It is shadowed then.
 from __future__ import annotations
 
 from ...node.fold import SHADOWED, OrderKey
-from ..watch.history import Append, History, Row
+from ..history import Append, History, Row
 
 _REFUSED_LATER = "Unprocessable"
 

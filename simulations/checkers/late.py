@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import Inserted
+from ..history import Inserted
 from .check import Check, folded
 
 

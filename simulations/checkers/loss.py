@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import History
+from ..history import History
 
 
 def nothing_lost(history: History) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import Settled
+from ..history import Settled
 from .check import Check, folded
 
 

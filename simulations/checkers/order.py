@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...node.fold import ACCEPTED, KEPT
-from ..watch.history import Row, Settled, Shown
+from ..history import Row, Settled, Shown
 from .check import Check, folded
 
 

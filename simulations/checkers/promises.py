@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import Promised, Stamped
+from ..history import Promised, Stamped
 from .check import Check, folded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..watch.history import History
+from ..history import History
 
 
 def no_alarms(history: History) -> list[str]:

@@ -7,7 +7,7 @@ wherever, has a larger one: final answers are linearizable.
 from __future__ import annotations
 
 from ...node.fold import SHADOWED
-from ..watch.history import History
+from ..history import History
 
 
 def real_time_respected(history: History) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...node.fold import ACCEPTED, KEPT, OUTCOMES, SHADOWED
 from ...node.receipt import Receipt
-from ..watch.history import History, Row
+from ..history import History, Row
 
 
 def receipts_are_true(history: History) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from ...gossip.frontier import LogKey
-from ..watch.history import Known, Recovered, Row, Settled, Shown
+from ..history import Known, Recovered, Row, Settled, Shown
 from .check import Check, folded
 
 CommitKey = tuple[int, int, int]  # shard, origin, sequence

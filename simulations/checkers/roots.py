@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ..watch.history import Digested, Row, Settled, Shown
+from ..history import Digested, Row, Settled, Shown
 from .check import Check, folded
 
 

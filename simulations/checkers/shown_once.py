@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...node.fold import SHADOWED
-from ..watch.history import History
+from ..history import History
 
 
 def shown_once(history: History) -> list[str]:

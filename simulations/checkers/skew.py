@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..watch.history import Stamped
+from ..history import Stamped
 from .check import Check, folded
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..watch.history import Promised, Recovered, Stamped
+from ..history import Promised, Recovered, Stamped
 from .check import Check, folded
 
 

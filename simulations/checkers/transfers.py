@@ -6,7 +6,7 @@ somebody else. Beyond that no more than one commit in twenty may be sent to who 
 
 from __future__ import annotations
 
-from ..watch.history import History
+from ..history import History
 
 REPEATED_SHARE = 0.05
 REPEATED_FEW = 10  # that come by two ways at once

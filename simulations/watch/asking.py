@@ -8,11 +8,11 @@ from collections.abc import Callable
 from ...storage.commit import Draft, shard_of
 from ...storage.errors import AnabranchError, Unavailable, Unconfirmed
 from ...storage.limits import DISK_RESERVE_BYTES
+from ..history import Append, History, Probe
 from ..world.clock import EPOCH_MS
 from ..world.disk import SimDisk
 from ..world.loop import VirtualLoop
 from ..world.world import World
-from .history import Append, History, Probe
 from .onlooker import Life, WatchedClock
 from .trace import Trace
 

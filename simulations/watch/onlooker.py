@@ -14,8 +14,8 @@ from ...node.fold import Held as HeldCommit
 from ...node.node import Node
 from ...storage.commit import Commit, Draft, read_header
 from ...storage.stamp import milliseconds
+from ..history import Append, Event, History, Inserted, Promised, Settled, Stamped
 from ..world.clock import EPOCH_MS, SimClock
-from .history import Append, Event, History, Inserted, Promised, Settled, Stamped
 from .reading import row_of_held
 
 _STEPS = 10  # pulls one after the other

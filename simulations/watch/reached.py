@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...node.fold import KEPT, REJECTED, SHADOWED
-from .history import Append, History
+from ..history import Append, History
 
 _OUTCOMES = {
     SHADOWED: "a commit was shadowed",

@@ -24,8 +24,8 @@ from ...storage.limits import GROUP_BYTES_MAX, STREAMS_CACHED_MAX
 from ...storage.log import Log
 from ...storage.stamp import STAMP_MAX
 from ..checkers.bounded import tasks_of
+from ..history import Body, Gauge, History, Known, Row
 from ..world.loop import VirtualLoop
-from .history import Body, Gauge, History, Known, Row
 
 READ_MAX = 256  # settled commits that are read where not all have to be: the last ones
 _ROOT = Node.__module__.removesuffix(".node.node")

@@ -23,10 +23,7 @@ from ..checkers import Judges
 from ..checkers.convergence import whole_within
 from ..checkers.skew import allowed_ms
 from ..checkers.transfers import pulled_allowed
-from ..world.clock import EPOCH_MS
-from ..world.world import World
-from .asking import Asker, is_paused
-from .history import (
+from ..history import (
     Digested,
     Event,
     History,
@@ -37,6 +34,9 @@ from .history import (
     Shown,
     Violation,
 )
+from ..world.clock import EPOCH_MS
+from ..world.world import World
+from .asking import Asker, is_paused
 from .onlooker import Life, WatchedClock
 from .reached import note_reached
 from .reading import (

@@ -19,7 +19,7 @@ from anabranch.cli import simulate_campaign, simulate_pools
 from anabranch.cli.errors import CommandError
 from anabranch.cli.simulate_pools import Alone, Processes, Task, in_order, run_task
 from anabranch.simulations.campaign import Result
-from anabranch.simulations.watch.marks import MARKS
+from anabranch.simulations.marks import MARKS
 
 
 @pytest.fixture

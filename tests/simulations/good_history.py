@@ -10,7 +10,7 @@ import hashlib
 
 from anabranch.node.fold import ACCEPTED, KEPT, OUTCOMES, REJECTED, SHADOWED
 from anabranch.node.receipt import Receipt
-from anabranch.simulations.watch.history import (
+from anabranch.simulations.history import (
     Append,
     Body,
     Digested,

@@ -16,8 +16,8 @@ from anabranch.simulations.campaign import (
     spread,
     tasks,
 )
+from anabranch.simulations.marks import MARKS
 from anabranch.simulations.plans.kinds import KINDS
-from anabranch.simulations.watch.marks import MARKS
 
 
 def campaign_of(*results):

@@ -26,7 +26,7 @@ from anabranch.simulations.checkers.real_time import real_time_respected
 from anabranch.simulations.checkers.receipts import receipts_are_true
 from anabranch.simulations.checkers.shown_once import shown_once
 from anabranch.simulations.checkers.transfers import catching_up_is_cheap
-from anabranch.simulations.watch.history import Append, Gauge, Refusal, Stamped
+from anabranch.simulations.history import Append, Gauge, Refusal, Stamped
 
 from .good_history import (
     DRAFTS,

@@ -17,7 +17,7 @@ from anabranch.simulations.checkers.recovery import Recovery
 from anabranch.simulations.checkers.roots import Roots
 from anabranch.simulations.checkers.skew import Skew, allowed_ms
 from anabranch.simulations.checkers.stamps import Stamps
-from anabranch.simulations.watch.history import (
+from anabranch.simulations.history import (
     Digested,
     History,
     Inserted,

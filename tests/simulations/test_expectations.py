@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from anabranch.simulations.expectations import EXPECTATIONS, checked, verdicts
+from anabranch.simulations.history import Append, History
 from anabranch.simulations.plans.plan import Plan, Site
 from anabranch.simulations.risks import FINAL
 from anabranch.simulations.runner import Outcome
 from anabranch.simulations.timeline import Moment, NodeSeries, Span, Timeline
-from anabranch.simulations.watch.history import Append, History
 from anabranch.storage.commit import Draft
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anabranch.simulations.watch.marks import MARKS, Marks, merged, missing
+from anabranch.simulations.marks import MARKS, Marks, merged, missing
 
 
 def test_only_what_is_in_the_table_can_be_reached():

@@ -12,9 +12,9 @@ from functools import cache
 import pytest
 
 from anabranch.node.fold import OUTCOMES
+from anabranch.simulations.marks import missing
 from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.runner import Outcome, run_plan
-from anabranch.simulations.watch.marks import missing
 
 SEEDS = range(100)
 MORE_SEEDS = range(100, 2100)

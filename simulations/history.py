@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...gossip.frontier import LogKey
-from ...node.fold import OrderKey
-from ...node.receipt import Receipt
-from ...storage.commit import Draft
+from ..gossip.frontier import LogKey
+from ..node.fold import OrderKey
+from ..node.receipt import Receipt
+from ..storage.commit import Draft
 from .marks import Marks
 
 
