@@ -77,8 +77,8 @@ class Standings:
             standing = self._of[origin] = Standing()
         return standing
 
-    def learn(self, report: Report) -> list[LogKey]:
-        """Take in a report; the logs whose sequences moved in what its maker holds."""
+    def learn(self, report: Report) -> list[LogKey] | None:
+        """Take in a report; the logs that moved in what its maker holds, None if it is not new."""
         standing = self.of(report.origin)
         moved = [
             (shard, origin)
@@ -95,7 +95,7 @@ class Standings:
             standing.promise = max(standing.promise, report.promise)
         if report.claim is not None:
             standing.claim = report.claim
-        return moved
+        return moved if newer or moved else None
 
 
 class Told:

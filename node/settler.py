@@ -93,7 +93,8 @@ class Settler:
         if report.origin == self._mine or (self._members.complete and not known):
             return
         moved = self.standings.learn(report)
-        self._count(report.origin, moved=[(*log, 0) for log in moved])
+        if moved is not None:  # most come by several ways
+            self._count(report.origin, moved=[(*log, 0) for log in moved])
         if report.claim is not None and report.mark == self._members.mark:
             self._compare(report.origin, report.claim)
 

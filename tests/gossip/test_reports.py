@@ -173,7 +173,7 @@ def test_a_report_carries_only_the_logs_that_moved_since_the_last_one_on_the_lin
 def test_an_older_report_changes_neither_promise_nor_membership():
     standings, known = standing(promise=10, counter=5, seq=3)
     version = known.version
-    assert standings.learn(Report(1, 7, 7, 7, 4, 9, None, [(0, 1, 2)])) == []
+    assert standings.learn(Report(1, 7, 7, 7, 4, 9, None, [(0, 1, 2)])) is None
     assert (known.epoch, known.mark, known.boot, known.promise) == (1, 99, 5, 10)
     assert known.frontier[0, 1] == 3
     assert known.version == version
