@@ -1,0 +1,81 @@
+"""How fast simulated time passes, and how much of it the checkers take."""
+
+from __future__ import annotations
+
+import cProfile
+import logging
+import pstats
+import statistics
+import time
+from pathlib import PurePath
+
+from anabranch.node.config import Tuning
+from anabranch.simulations.plans.draw import plan_of
+from anabranch.simulations.plans.plan import Client, Plan, Site
+from anabranch.simulations.runner import run_plan
+from anabranch.tests.benchmarks.rows import Bench, Measured, Row
+
+SITES = (Site("ny"), Site("lon"), Site("tok"))
+SEEDS = range(20)
+CHECKING = {"checkers", "watch"}  # folders of simulations/
+
+
+def _times_real_time(bench: Bench, plan: Plan, detail: str) -> Measured:
+    """Virtual seconds for each real one, all checks included."""
+    logging.disable(logging.CRITICAL)
+    ratios = []
+    try:
+        for number in range(bench.rounds):
+            bench.say(f"round {number + 1} of {bench.rounds}")
+            began = time.perf_counter()
+            seconds = run_plan(plan).seconds
+            ratios.append(seconds / (time.perf_counter() - began))
+    finally:
+        logging.disable(logging.NOTSET)
+    return Measured(statistics.median(ratios), min(ratios), max(ratios), detail)
+
+
+def loaded(bench: Bench) -> Measured:
+    """Three sites of one node, ten operations a second, a third of them waiting for `settled`."""
+    plan = Plan(1, SITES, clients=(Client("c1", rate=10.0),), trouble=20.0 if bench.quick else 60.0)
+    return _times_real_time(bench, plan, "10 operations a second, heartbeat 100 ms")
+
+
+def idle(bench: Bench) -> Measured:
+    """The same, and nobody asks for anything."""
+    return _times_real_time(bench, Plan(1, SITES, trouble=60.0), "heartbeat 100 ms")
+
+
+def idle_slow_beat(bench: Bench) -> Measured:
+    """The same with ten times fewer heartbeats, as in stories that last for days."""
+    plan = Plan(1, SITES, trouble=600.0, tuning=Tuning(heartbeat_seconds=1.0))
+    return _times_real_time(bench, plan, "heartbeat 1 s")
+
+
+def checks(bench: Bench) -> Measured:
+    """The share of a run's time that looking on and checking take, over some drawn seeds."""
+    logging.disable(logging.CRITICAL)
+    profile = cProfile.Profile()
+    try:
+        for seed in SEEDS:
+            plan = plan_of(seed)
+            profile.enable()
+            run_plan(plan)
+            profile.disable()
+    finally:
+        logging.disable(logging.NOTSET)
+    whole = checking = 0.0
+    for (file, _, _), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        whole += own
+        if CHECKING & set(PurePath(file).parts):
+            checking += own
+    share = checking / whole
+    return Measured(share, share, share, f"{len(SEEDS)} drawn seeds, own time under a profiler")
+
+
+ROWS = (
+    Row("simulation", "simulated under load", "x real time", loaded, at_least=50),
+    Row("simulation-idle", "simulated idle", "x real time", idle, at_least=500),
+    Row("simulation-beat", "simulated idle, slow beat", "x real time", idle_slow_beat),
+    Row("simulation-checks", "share of the checkers", "", checks, below=0.33),
+)
