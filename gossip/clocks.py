@@ -5,8 +5,11 @@ members no single clock can move it, and with two the slower one counts. A commi
 more than `max_offset_ms` after it is held back; a node whose own stamps would be that far ahead
 refuses appends. So a fast clock hurts its own node only (YugabyteDB #31160 shows the alternative).
 
-A wall clock that a message tells is as old as the message: a slow link or a busy node makes the
-other clock look behind, never ahead. So the largest offset of the last seconds is the best one.
+A wall clock that a message tells is as old as the message, so the other clock is at least that far
+ahead. If the message answers one, it is not older than the round trip, so the other clock is ahead
+by no more than that besides. All this holds at once: the tightest bounds of the last seconds count,
+as in NTP's clock filter (RFC 5905, 10), and waiting at a disk or in a queue only makes bounds
+that do not count. A slow network leaves them wide, and between them a clock is taken for right.
 """
 
 from __future__ import annotations
@@ -16,43 +19,94 @@ from dataclasses import dataclass
 from ..storage.limits import MAX_CLOCK_OFFSET_MS
 from ..storage.stamp import milliseconds
 
-WINDOW_SECONDS = 2.0  # offsets of this window and of the one before it count
+WINDOW_SECONDS = 2.0  # bounds of this window and of the one before it count
+UNKNOWN = 1 << 62  # the upper bound as long as no answer came
 
 
 @dataclass(slots=True)
-class _Offsets:
-    """The largest offset of the running window, and of the one before."""
+class _Highest:
+    """The highest number of the running window and of the one before."""
 
     window: int
     now: int
     before: int
+
+    def add(self, number: int, window: int) -> None:
+        if window > self.window:
+            self.before = self.now if window == self.window + 1 else number
+            self.window, self.now = window, number
+        else:
+            self.now = max(self.now, number)
+
+    @property
+    def best(self) -> int:
+        return max(self.now, self.before)
+
+
+class _Bounds:
+    """Between which offsets a peer's clock is, in milliseconds."""
+
+    def __init__(self, low: int, high: int, window: int) -> None:
+        self._least = _Highest(window, low, low)
+        self._most = _Highest(window, -high, -high)
+
+    def add(self, low: int, high: int, window: int) -> bool:
+        """Take what a message says; False if older ones say otherwise."""
+        if low > -self._most.best or high < self._least.best:
+            return False
+        self._least.add(low, window)
+        if high != UNKNOWN:
+            self._most.add(-high, window)
+        return True
+
+    @property
+    def offset(self) -> int:
+        """The best guess: 0 where that may be, so that the network alone makes no clock wrong.
+
+        A peer that is surely behind is behind by what is sure. One that is surely ahead is in the
+        middle of its bounds, but not beyond twice what is sure: so a node that is not slow itself
+        is never dragged along, and one that is slow does not refuse good commits.
+        """
+        low, high = self._least.best, -self._most.best
+        if low <= 0:
+            return min(high, 0)
+        return low if high == UNKNOWN else min((low + high) // 2, 2 * low)
 
 
 class Clocks:
     """Offsets of the peers' wall clocks from this node's, in milliseconds, by origin."""
 
     def __init__(self, max_offset_ms: int = MAX_CLOCK_OFFSET_MS) -> None:
-        self._offsets: dict[int, _Offsets] = {}
+        self._bounds: dict[int, _Bounds] = {}
         self._median = 0  # of all offsets, this node's own 0 included
         self.max_offset_ms = max_offset_ms
 
-    def learn(self, origin: int, wall_ms: int, my_wall_ms: int, at_seconds: float = 0.0) -> None:
-        """Take the wall clock that a peer just told; `at_seconds` is monotonic time."""
-        offset, window = wall_ms - my_wall_ms, int(at_seconds / WINDOW_SECONDS)
-        known = self._offsets.get(origin)
-        if known is None or window > known.window + 1:
-            self._offsets[origin] = _Offsets(window, offset, offset)
-        elif window > known.window:
-            self._offsets[origin] = _Offsets(window, offset, known.now)
-        else:
-            known.now = max(known.now, offset)
-        offsets = sorted([0, *(max(one.now, one.before) for one in self._offsets.values())])
+    def learn(
+        self,
+        origin: int,
+        wall_ms: int,
+        my_wall_ms: int,
+        round_trip_ms: int | None = None,
+        at_seconds: float = 0.0,
+    ) -> None:
+        """Take the wall clock that a peer just told, at monotonic time `at_seconds`.
+
+        `round_trip_ms` is how long ago it was asked; None if it told without being asked.
+        """
+        low, window = wall_ms - my_wall_ms, int(at_seconds / WINDOW_SECONDS)
+        high = UNKNOWN if round_trip_ms is None else low + round_trip_ms
+        known = self._bounds.get(origin)
+        if known is None:
+            self._bounds[origin] = _Bounds(low, high, window)
+        elif not known.add(low, high, window):  # a clock has been set: the newest word counts
+            self._bounds[origin] = _Bounds(low, low if high == UNKNOWN else high, window)
+        offsets = sorted([0, *(one.offset for one in self._bounds.values())])
         self._median = offsets[(len(offsets) - 1) // 2]
 
     def offset(self, origin: int) -> int | None:
         """How far a peer's clock is ahead of this node's; None if it never told."""
-        known = self._offsets.get(origin)
-        return None if known is None else max(known.now, known.before)
+        bounds = self._bounds.get(origin)
+        return None if bounds is None else bounds.offset
 
     def median_ms(self, my_wall_ms: int) -> int:
         """The lower median of all clocks, now."""

@@ -17,6 +17,7 @@ acknowledges and gives. Reports ride on every message of both.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Protocol
 
 from ..storage.errors import BadFrame, LinkLost, PeerError, Refused
@@ -36,6 +37,7 @@ from .members import Cause, Member, Objection
 from .messages import Ack, Body, Give, Hello, Message, Pull, Push, Refuse, ReportMessage, Sender
 from .outbox import Outbox
 from .reports import Report, Told
+from .pace import Pace
 from .transport import Link, Network
 from .wire import from_frame, sum_of, to_frame
 
@@ -76,8 +78,11 @@ class Host(Protocol):
         """Whether a drill has cut the links with a member."""
         ...
 
-    def learn(self, origin: int, message: Message) -> None:
-        """Take what a message says of its sender, and the reports that it carries."""
+    def learn(self, origin: int, message: Message, asked: float | None = None) -> None:
+        """Take what a message says of its sender, and the reports that it carries.
+
+        `asked` is when the message was sent that it answers; None if it answers none.
+        """
         ...
 
     def tell(self, told: Told) -> list[Report]:
@@ -131,6 +136,7 @@ class Wire:
         self._told = Told()
         self._last_sent = 0  # sums of the last frames, either way
         self._last_received = 0
+        self._asked: deque[float] = deque()  # when what is not yet answered was sent
         self.bytes_sent = 0
 
     async def send(self, body: Body, *, reports: bool = True) -> None:
@@ -148,9 +154,16 @@ class Wire:
         self._last_received = sum_of(frame)
         return message
 
-    async def close(self) -> None:
-        """End the link."""
-        await self._link.close()
+    async def ask(self, body: Body) -> None:
+        """Send a message that will be answered; answers come in the order of what they answer."""
+        self._asked.append(self._host.monotonic())
+        await self.send(body)
+
+    def answered(self) -> float:
+        """When the message was sent that the one just received answers."""
+        if not self._asked:
+            raise BadFrame("an answer that nothing asked for")
+        return self._asked.popleft()
 
 
 async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
@@ -225,11 +238,13 @@ class Dialer:
         self._origin = 0
         self._awake = False  # whether there may be something to send
         self._sleeper: asyncio.Future[None] | None = None
+        self._pace = Pace()
         self._reset()
 
     def _reset(self) -> None:
         self._number: int | None = None  # in the outbox: the next to push; None: it has to pull
         self._pushed: dict[int, int] | None = None  # last sequences of the push in flight
+        self._pushed_bytes = 0
         self._pulled: list[tuple[int, int, int]] | None = None  # the pull in flight
         self._push_again = 0.0
         self._pull_again = 0.0
@@ -287,11 +302,19 @@ class Dialer:
         except TimeoutError:
             self._now("connecting", f"no answer from {self.member.url} in time")
         finally:
+            self._slow_down()
             self._release_pull()
-            self._number = None
+            self._number = self._pushed = None
             if link is not None:
                 await link.close()
         return connected
+
+    def _slow_down(self) -> None:
+        """The link ends: what was under way may have been too much for it."""
+        if self._pushed is not None:
+            self._pace.lost(self._pushed_bytes)
+        elif self._pulled is not None:
+            self._pace.lost(PULL_BYTES_MAX)
 
     def _now(self, state: str, error: str | None) -> None:
         if state != self.state:
@@ -319,7 +342,7 @@ class Dialer:
     async def _talk(self, wire: Wire) -> None:
         self._reset()
         await self._report(wire)  # the answer tells what the peer holds
-        self._hear(await self._receive_in_time(wire))
+        self._hear(await self._receive_in_time(wire), wire.answered())
         self._aim()
         reader = asyncio.get_running_loop().create_task(self._listen(wire))
         try:
@@ -338,16 +361,18 @@ class Dialer:
     async def _listen(self, wire: Wire) -> None:
         while True:
             message = await wire.receive()  # `_speak` ends a link on which nothing is heard
+            asked = wire.answered()
             if isinstance(message.body, Give):
                 if self._pulled is None:
                     raise BadFrame("commits that nobody asked for")
+                self._pace.arrived(sum(map(len, message.body.commits)))
                 await self._host.take(message.body.commits)
-            self._hear(message)
+            self._hear(message, asked)
             self.wake()
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: Message, asked: float) -> None:
         self._heard = self._host.monotonic()
-        self._host.learn(self._origin, message)
+        self._host.learn(self._origin, message, asked)
         match message.body:
             case Ack():
                 self._acknowledged()
@@ -366,6 +391,7 @@ class Dialer:
             self._number = None  # it lacks something before, or holds ours back
             self._push_again = self._host.monotonic() + RETRY_SECONDS
         self._pushed = None
+        self._pace.arrived(self._pushed_bytes)
 
     def _given(self) -> None:
         behind = self._host.behind(self._origin)
@@ -418,7 +444,7 @@ class Dialer:
 
     async def _report(self, wire: Wire) -> None:
         close, self._close = self._close, 0
-        await wire.send(ReportMessage(close, self.live))
+        await wire.ask(ReportMessage(close, self.live))
 
     def _aim(self) -> None:
         self._number = self._host.outbox.start_for(self._host.frontier_of(self._origin))
@@ -433,12 +459,13 @@ class Dialer:
             self._push_again = now + RETRY_SECONDS
         if self._number is None or self._number >= self._host.outbox.end:
             return False
-        batch = self._host.outbox.batch(self._number)
+        batch = self._host.outbox.batch(self._number, self._pace.bytes)
         if batch is None:
             self._number = None
             return False
         commits, self._pushed, self._number = batch
-        await wire.send(Push(commits))
+        self._pushed_bytes = sum(map(len, commits))
+        await wire.ask(Push(commits))
         return True
 
     async def _pull(self, wire: Wire, now: float) -> bool:
@@ -452,7 +479,7 @@ class Dialer:
             return False
         self._pulled = wanted
         self._host.pulling.update((shard, origin) for shard, origin, _ in wanted)
-        await wire.send(Pull(wanted, PULL_BYTES_MAX))
+        await wire.ask(Pull(wanted, min(self._pace.bytes, PULL_BYTES_MAX)))
         return True
 
     def _wanted(self, now: float) -> list[tuple[int, int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import ceil
 
 from ..gossip.clocks import Clocks
 from ..gossip.frontier import Frontier, LogKey
@@ -163,10 +164,12 @@ class Replication:
 
     # -- reports ---------------------------------------------------------------------------------
 
-    def learn(self, origin: int, message: Message) -> None:
+    def learn(self, origin: int, message: Message, asked: float | None = None) -> None:
         """Take what a message says of its sender, and the reports that it carries."""
-        clock = self._clock
-        self._clocks.learn(origin, message.sender.wall_ms, clock.wall_ms(), clock.monotonic())
+        clock, now = self._clock, self._clock.monotonic()
+        round_trip_ms = None if asked is None else ceil((now - asked) * 1000)
+        wall_ms = message.sender.wall_ms
+        self._clocks.learn(origin, wall_ms, clock.wall_ms(), round_trip_ms, at_seconds=now)
         for report in message.reports:
             self._settler.learn(report)
         if isinstance(message.body, ReportMessage) and message.body.close:

@@ -255,6 +255,19 @@ class Troubles:
 
         return undo if names else None
 
+    async def _misread(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        for name in names:
+            self._world.disks[name].misread = self._amount(fault)
+            self.damages.append((name, "reads went wrong"))
+
+        async def undo() -> None:
+            for name in names:
+                self._world.disks[name].misread = 0.0
+                await self._start(name)
+
+        return undo if names else None
+
     async def _bit_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._world.stop_one(name)]
         for name in names:
@@ -315,6 +328,13 @@ class Troubles:
         if undo is not None:
             for name in self._nodes(fault):
                 self._world.lose_index(name)
+        return undo
+
+    async def _lose_disk(self, number: int, fault: Fault) -> Undo | None:
+        undo = await self._crash(number, fault)
+        if undo is not None:
+            for name in self._nodes(fault):
+                self._world.lose_disk(name)
         return undo
 
     def _starting(self, names: list[str]) -> Undo | None:

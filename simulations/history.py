@@ -225,6 +225,7 @@ class History:
     probes: list[Probe] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # as far as they are recorded
     final: dict[str, dict[int, tuple[Row, ...]]] = field(default_factory=dict)  # by node, by shard
+    tentative: dict[str, frozenset[tuple[bytes, str]]] = field(default_factory=dict)  # id, stream
     entries: dict[bytes, bytes] = field(default_factory=dict)  # what was sent, by commit hash
     bodies: list[Body] = field(default_factory=list)  # each that was read, once
     is_true: Callable[[bytes], bool] | None = None  # whether some client sends such a payload
@@ -232,6 +233,7 @@ class History:
     alarms: list[str] = field(default_factory=list)  # what a node says went wrong
     refusals: list[Refusal] = field(default_factory=list)
     damages: list[tuple[str, str]] = field(default_factory=list)  # node, what was done to its disk
+    lost_disks: list[str] = field(default_factory=list)  # nodes that came back with an empty one
     transfers: Transfers = field(default_factory=Transfers)
     unsettled: str | None = None  # what was left when the time to converge was over
     whole_after: list[float] = field(default_factory=list)  # seconds, of each time to converge

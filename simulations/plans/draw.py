@@ -41,8 +41,10 @@ _AMOUNTS = {
     "reorder": (0.1, 0.5),
     "garble": (0.01, 0.1, 0.5),
     "disk-slow": (3.0, 30.0),
+    "misread": (0.01, 0.1),
     "reboot": (0.0, 0.05, 0.15),
 }
+_LOST_DISKS = 0.01  # share of the runs; nothing settles after that, so little else is seen
 _FROZEN = 0.25  # share of faults that last until the heal
 
 
@@ -132,8 +134,10 @@ def _faults(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
     kind = luck.random()
     if kind < 0.1:
         return ()
+    if kind < 0.1 + _LOST_DISKS:
+        return (_fault(luck, plan, "lose-disk"),)
     families = luck.sample(_FAMILIES, luck.randint(1, 4))
-    kinds = [name for name, of in KINDS.items() if of.family in families]
+    kinds = [name for name, of in KINDS.items() if of.family in families and name != "lose-disk"]
     kinds = luck.sample(kinds, luck.randint(1, min(6, len(kinds))))
     count = 1 if kind < 0.2 else luck.choice(_FAULTS)
     faults = [_fault(luck, plan, luck.choice(kinds)) for _ in range(count)]

@@ -44,6 +44,8 @@ KINDS: dict[str, Kind] = {
     "stop": Kind("node", None, "", "a node is ended in order"),
     "pause": Kind("node", None, "", "a node stands still and then goes on"),
     "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),
+    "lose-disk": Kind("node", None, "", "a node dies and comes back with an empty disk"),
+    "misread": Kind("disk", 0.05, "share of reads", "reads give a wrong block now and then"),
     "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
 }
 

@@ -145,6 +145,7 @@ class Asker:
         slowest = min(EPOCH_MS + int(now * 1000) + clock.lowest_ms for clock in clocks)
         return (
             world.is_up(name)
+            and world.nodes[name].replication.stranger is None
             and not is_paused(name)
             and _is_well(disk, now)
             and disk.free() >= 2 * DISK_RESERVE_BYTES

@@ -132,6 +132,12 @@ def tentative_of(history: NodeHistory) -> dict[tuple[int, int, int], bytes]:
     }
 
 
+def names_of_tentative(history: NodeHistory) -> frozenset[tuple[bytes, str]]:
+    """Ids and streams of tentative commits."""
+    unsettled = history._unsettled.values()  # noqa: SLF001 - looking inside is the point
+    return frozenset((held.id, held.stream) for commits in unsettled for held in commits)
+
+
 def highest_tentative(history: NodeHistory) -> int:
     """The highest stamp of all tentative commits."""
     unsettled = history._unsettled.values()  # noqa: SLF001 - looking inside is the point

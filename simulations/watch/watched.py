@@ -46,6 +46,7 @@ from .reading import (
     highest_tentative,
     key_of_tail,
     known_of,
+    names_of_tentative,
     read_again,
     waiting_of,
 )
@@ -247,6 +248,12 @@ class WatchedWorld(World):
         self._indexless.add(name)
         super().lose_index(name)
 
+    def lose_disk(self, name: str) -> None:
+        """Nothing of what a node had is held against it any more."""
+        self._left.pop(name, None)
+        self.history.lost_disks.append(name)
+        super().lose_disk(name)
+
     def resume(self, name: str) -> None:
         """Let a node go on."""
         if is_paused(name) and self.is_up(name):
@@ -333,6 +340,7 @@ class WatchedWorld(World):
         for name in sorted(self.nodes):
             rows = self._show(name, "final", (0, 0, 0))
             history.final[name] = {shard: tuple(found) for shard, found in rows.items() if found}
+            history.tentative[name] = names_of_tentative(self.nodes[name].history)
             self._note_digest(name)
             self._note_alarms(self.lives[name])
         if history.unsettled is None:

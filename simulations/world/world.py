@@ -81,7 +81,12 @@ class World:
         )
         context = copy_context()
         context.run(OWNER.set, name)
-        await self._loop.create_task(node.start(), context=context)
+        disk = self.disks[name]
+        misread, disk.misread = disk.misread, 0.0  # a start that misreads its tail would cut it
+        try:
+            await self._loop.create_task(node.start(), context=context)
+        finally:
+            disk.misread = misread
         self.nodes[name], self.contexts[name] = node, context
         self.network.listen(name, lambda link: self.answer(name, link))
         self.began(name)
@@ -145,6 +150,11 @@ class World:
     def lose_index(self, name: str) -> None:
         """Delete the index of a node that is down."""
         self.indexes[name] = MemoryIndex()
+
+    def lose_disk(self, name: str) -> None:
+        """Delete all that a node that is down had."""
+        self.disks[name].wipe()
+        self.lose_index(name)
 
     def flush_index(self, name: str) -> None:
         """What is in a node's index survives a crash from now on."""

@@ -62,6 +62,12 @@ def lose_a_commit_at_one_node(history):
     end_with(history, "tok1", 1, ROWS[5:6])
 
 
+def lose_what_others_held_than_a_lost_disk(history):
+    history.lost_disks = ["tok1"]
+    history.tentative = dict.fromkeys(MEMBERS, frozenset())
+    end_with(history, "ny1", 1, ROWS[5:6])
+
+
 def change_a_body(history):
     history.entries[ROWS[5].hash] = b"another"
 
@@ -226,6 +232,7 @@ def break_what_always_holds(history):
 TABLE = [
     (nothing_lost, lose_a_commit),
     (nothing_lost, lose_a_commit_at_one_node),
+    (nothing_lost, lose_what_others_held_than_a_lost_disk),
     (nothing_lost, change_a_body),
     (nothing_invented, invent_a_commit),
     (nothing_invented, keep_what_was_refused),

@@ -18,6 +18,8 @@ from .bugs import BUGS
 FOLDER = Path(__file__).parent / "regressions"
 BUG_OF = {
     "a-flipped-bit": "take a frame whatever its sum says",
+    "a-narrow-link": "send a batch that was too much again in full",
+    "a-slow-link": "take a message for as new as it is read",
     "an-overtaken-report": "sum each frame by itself",
 }
 

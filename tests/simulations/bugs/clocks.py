@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from anabranch.gossip.clocks import Clocks
+from anabranch.gossip.clocks import Clocks, _Bounds
 from anabranch.node.node import Node
 from anabranch.node.replication import Replication
 
@@ -24,6 +24,12 @@ def take_the_mean_of_all_clocks() -> AbstractContextManager[Any]:
     return edited(
         Clocks.learn, ("offsets[(len(offsets) - 1) // 2]", "sum(offsets) // len(offsets)")
     )
+
+
+@planted
+def take_a_message_for_as_new_as_it_is_read() -> AbstractContextManager[Any]:
+    """Where links are slow, every clock but the own one is behind."""
+    return edited(_Bounds.offset, ("return min(high, 0)", "return low"))
 
 
 @planted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from anabranch.gossip.pace import Pace
 from anabranch.gossip.peer import Dialer, answer
 from anabranch.node.replication import Replication
 
@@ -51,3 +52,9 @@ def serve_a_silent_link_for_ever() -> AbstractContextManager[Any]:
 def a_drill_that_never_ends() -> AbstractContextManager[Any]:
     """The time of a cut is not looked at."""
     return edited(Replication.is_cut, ("self._clock.monotonic() < until", "until"))
+
+
+@planted
+def send_a_batch_that_was_too_much_again_in_full() -> AbstractContextManager[Any]:
+    """On a narrow link the same push is lost for ever."""
+    return edited(Pace.lost, ("// 2", "// 1"))
