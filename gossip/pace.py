@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ..storage.limits import PUSH_BYTES_MAX
-
 
 class Pace:
     """The bytes of the next batch: at most twice what came through, and half after a loss.
 
-    A link on which nothing comes for too long is taken for dead, and a batch that takes longer
+    A link on which an answer takes too long is taken for dead, and a batch that always takes longer
     than that would be sent again for ever. One commit goes at least, so the floor is 1.
     """
 
-    def __init__(self, bytes_max: int = PUSH_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self.bytes = bytes_max
 

@@ -10,15 +10,14 @@ acknowledges and gives. Reports ride on every message of both.
   always one in flight. A log is pulled from its own node if that does not push, and from anyone
   who has more of it once nothing has come of it by itself for a while: so commits find their way
   around a broken link.
-- A link on which nothing came for two seconds is dead. It is dialled again after a pause that
-  doubles, with full jitter.
+- A link on which an answer takes longer than two seconds is dead. It is dialled again after a pause
+  that doubles, with full jitter, and carries half as much at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
 
 from ..storage.errors import BadFrame, LinkLost, PeerError, Refused
 from ..storage.limits import (
@@ -29,102 +28,21 @@ from ..storage.limits import (
     HELLO_BYTES_MAX,
     PULL_BYTES_MAX,
     PULL_LOGS_MAX,
+    PUSH_BYTES_MAX,
     RELAY_GRACE_SECONDS,
     SILENCE_SECONDS,
 )
-from .frontier import Frontier, LogKey
+from .frontier import LogKey
+from .host import Host
 from .members import Cause, Member, Objection
-from .messages import Ack, Body, Give, Hello, Message, Pull, Push, Refuse, ReportMessage, Sender
-from .outbox import Outbox
-from .reports import Report, Told
+from .messages import Ack, Body, Give, Hello, Message, Pull, Push, Refuse, ReportMessage
 from .pace import Pace
+from .reports import Told
 from .transport import Link, Network
 from .wire import from_frame, sum_of, to_frame
 
 RETRY_SECONDS = 0.5  # before trying again what a peer just did not take or did not have
 PULL_TURN_SECONDS = 0.05  # a pull lets pushes go first for so long
-
-
-class Host(Protocol):
-    """What links need of their node."""
-
-    @property
-    def outbox(self) -> Outbox:
-        """Own recent commits."""
-        ...
-
-    @property
-    def heartbeat_seconds(self) -> float:
-        """How often to report when there is nothing else to say."""
-        ...
-
-    def hello(self) -> Hello:
-        """What to say first."""
-        ...
-
-    def sender(self) -> Sender:
-        """The head of every message."""
-        ...
-
-    async def meet(self, hello: Hello) -> Objection | None:
-        """Check who is there, and remember it durably before anything else is said."""
-        ...
-
-    def refused(self, name: str, refusal: Refuse) -> None:
-        """A peer does not want to talk to this node."""
-        ...
-
-    def is_cut(self, name: str) -> bool:
-        """Whether a drill has cut the links with a member."""
-        ...
-
-    def learn(self, origin: int, message: Message, asked: float | None = None) -> None:
-        """Take what a message says of its sender, and the reports that it carries.
-
-        `asked` is when the message was sent that it answers; None if it answers none.
-        """
-        ...
-
-    def tell(self, told: Told) -> list[Report]:
-        """Reports that a link has not carried yet."""
-        ...
-
-    def frontier_of(self, origin: int) -> Frontier:
-        """What a member was last heard to hold."""
-        ...
-
-    def behind(self, origin: int) -> dict[LogKey, tuple[int, int]]:
-        """Logs of which a member holds more, and may be asked for: (own last, its last)."""
-        ...
-
-    async def take(self, commits: list[bytes]) -> None:
-        """Check commits, store those that fit, and return when they are durable."""
-        ...
-
-    async def give(self, wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
-        """Commits after a sequence, log by log."""
-        ...
-
-    async def close_up(self, stamp: int) -> None:
-        """Return when this node can promise a stamp that a peer asked for, if it ever can."""
-        ...
-
-    def pushes_to(self, name: str) -> bool:
-        """Whether this node's own link to a member pushes new commits there."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that never goes back."""
-        ...
-
-    def jitter(self, seconds: float) -> float:
-        """A random time up to so many seconds."""
-        ...
-
-    @property
-    def pulling(self) -> set[LogKey]:
-        """Logs that are being pulled by some link."""
-        ...
 
 
 class Wire:
@@ -158,6 +76,10 @@ class Wire:
         """Send a message that will be answered; answers come in the order of what they answer."""
         self._asked.append(self._host.monotonic())
         await self.send(body)
+
+    def unanswered_since(self, now: float) -> float:
+        """When the oldest message was sent that is still to be answered; now if there is none."""
+        return self._asked[0] if self._asked else now
 
     def answered(self) -> float:
         """When the message was sent that the one just received answers."""
@@ -238,7 +160,7 @@ class Dialer:
         self._origin = 0
         self._awake = False  # whether there may be something to send
         self._sleeper: asyncio.Future[None] | None = None
-        self._pace = Pace()
+        self._pace = Pace(PUSH_BYTES_MAX)
         self._reset()
 
     def _reset(self) -> None:
@@ -251,7 +173,6 @@ class Dialer:
         self._pull_looked = 0.0
         self._close = 0
         self._peer_live = True
-        self._heard = self._host.monotonic()
         self._stuck: dict[LogKey, tuple[int, float]] = {}
 
     @property
@@ -360,7 +281,7 @@ class Dialer:
 
     async def _listen(self, wire: Wire) -> None:
         while True:
-            message = await wire.receive()  # `_speak` ends a link on which nothing is heard
+            message = await wire.receive()  # `_speak` ends a link on which no answer comes
             asked = wire.answered()
             if isinstance(message.body, Give):
                 if self._pulled is None:
@@ -371,7 +292,6 @@ class Dialer:
             self.wake()
 
     def _hear(self, message: Message, asked: float) -> None:
-        self._heard = self._host.monotonic()
         self._host.learn(self._origin, message, asked)
         match message.body:
             case Ack():
@@ -395,14 +315,14 @@ class Dialer:
 
     def _given(self) -> None:
         behind = self._host.behind(self._origin)
-        nothing_came = True
+        nothing_came, now = True, self._host.monotonic()
         for shard, origin, after in self._pulled or ():
             own, _ = behind.get((shard, origin), (-1, 0))
             nothing_came = nothing_came and own == after
-            _, since = self._stuck.get((shard, origin), (own, self._heard))
+            _, since = self._stuck.get((shard, origin), (own, now))
             self._stuck[shard, origin] = own, since  # it did not come by itself, so go on
         if nothing_came:
-            self._pull_again = self._host.monotonic() + RETRY_SECONDS
+            self._pull_again = now + RETRY_SECONDS
         self._release_pull()
 
     def _release_pull(self) -> None:
@@ -424,8 +344,8 @@ class Dialer:
             if self._close or now - reported >= self._host.heartbeat_seconds:
                 await self._report(wire)
                 reported = now
-            if now - self._heard > SILENCE_SECONDS:
-                raise LinkLost(f"nothing from {self.member.name} for {SILENCE_SECONDS} s")
+            if now - wire.unanswered_since(now) > SILENCE_SECONDS:
+                raise LinkLost(f"no answer from {self.member.name} for {SILENCE_SECONDS} s")
             await self._sleep(max(0.001, reported + self._host.heartbeat_seconds - now))
         raise LinkLost("a drill has cut this link")
 

@@ -1,4 +1,4 @@
-"""This node as its links see it: what they may take, give, tell and learn (gossip.peer.Host)."""
+"""This node as its links see it: what they may take, give, tell and learn (gossip.host.Host)."""
 
 from __future__ import annotations
 

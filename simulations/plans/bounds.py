@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 
 from ...gossip import peer, settlement, wire
-from ...gossip.outbox import Outbox
 from ...node import history, recovery, settler
 
 _PLACES: tuple[tuple[str, ModuleType, str], ...] = (
+    ("push_bytes", peer, "PUSH_BYTES_MAX"),
     ("pull_bytes", peer, "PULL_BYTES_MAX"),
     ("pull_logs", peer, "PULL_LOGS_MAX"),
     ("promises", settlement, "PROMISES_KEPT_MAX"),
@@ -42,15 +42,11 @@ def bounded(bounds: Bounds) -> Iterator[None]:
     """Run with these bounds in place of those of production."""
     wanted = asdict(bounds)
     before = [(module, name, getattr(module, name)) for _, module, name in _PLACES]
-    batch = Outbox.batch.__defaults__
     try:
         for bound, module, name in _PLACES:
             if wanted[bound] is not None:
                 setattr(module, name, wanted[bound])
-        if bounds.push_bytes is not None:
-            Outbox.batch.__defaults__ = (bounds.push_bytes,)
         yield
     finally:
-        Outbox.batch.__defaults__ = batch
         for module, name, value in before:
             setattr(module, name, value)

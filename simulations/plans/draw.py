@@ -134,7 +134,7 @@ def _faults(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
     kind = luck.random()
     if kind < 0.1:
         return ()
-    if kind < 0.1 + _LOST_DISKS:
+    if kind < 0.1 + _LOST_DISKS and len(plan.nodes) > 1:
         return (_fault(luck, plan, "lose-disk"),)
     families = luck.sample(_FAMILIES, luck.randint(1, 4))
     kinds = [name for name, of in KINDS.items() if of.family in families and name != "lose-disk"]

@@ -16,8 +16,19 @@ OFFSETS = st.integers(-1_000_000, 1_000_000)
 def clocks(*offsets, max_offset_ms=500):
     made = Clocks(max_offset_ms)
     for origin, offset in enumerate(offsets, 1):
-        made.learn(origin, NOW + offset, NOW)
+        made.learn(origin, NOW + offset, NOW, round_trip_ms=0)
     return made
+
+
+def heard(there, back, offset=0, at=0.0):
+    """What is known of a peer that answered once, over a link with these milliseconds each way."""
+    made = Clocks()
+    ask(made, 1, there, back, offset, at)
+    return made
+
+
+def ask(made, origin, there, back, offset=0, at=0.0):
+    made.learn(origin, NOW + offset - back, NOW, round_trip_ms=there + back, at_seconds=at)
 
 
 @given(st.lists(OFFSETS, max_size=6))
@@ -48,8 +59,8 @@ def test_a_node_alone_goes_by_its_own_clock():
 
 def test_the_newest_word_of_a_peer_replaces_the_one_before():
     made = clocks(-700, -800)
-    made.learn(1, NOW, NOW)
-    made.learn(2, NOW + 5, NOW)
+    made.learn(1, NOW, NOW, 0)
+    made.learn(2, NOW + 5, NOW, 0)
     assert made.median_ms(NOW) == NOW
     assert made.offset(2) == 5
     assert made.offset(3) is None
@@ -74,3 +85,103 @@ def test_a_slow_node_does_not_hold_good_commits_back():
 def test_a_fast_node_finds_its_own_stamps_ahead():
     fast = clocks(-10_000, -10_000)
     assert fast.ahead_ms(stamp_of(NOW), NOW) == 9_500
+
+
+# -- what the network does to it -----------------------------------------------------------------
+
+DELAYS = st.integers(0, 20_000)
+
+
+@given(st.lists(st.tuples(DELAYS, DELAYS, st.booleans()), max_size=20))
+def test_the_network_alone_makes_no_clock_wrong(messages):
+    """However slow it is, and however different both ways are."""
+    made = Clocks()
+    for number, (there, back, answers) in enumerate(messages):
+        if answers:
+            ask(made, number % 2, there, back, at=number / 3)
+        else:
+            made.learn(number % 2, NOW - back, NOW, at_seconds=number / 3)
+    assert made.median_ms(NOW) == NOW
+    assert not made.is_ahead
+
+
+@given(st.lists(st.tuples(DELAYS, DELAYS), min_size=1, max_size=20), OFFSETS)
+def test_an_offset_is_never_taken_for_more_than_it_is_but_by_half_a_round_trip(delays, offset):
+    made = Clocks()
+    for there, back in delays:
+        ask(made, 1, there, back, offset)
+    guess, shortest = made.offset(1), min(there + back for there, back in delays)
+    if offset <= 0:
+        assert offset <= guess <= 0
+        assert guess - offset <= shortest
+    else:
+        assert guess <= min(offset + shortest / 2, 2 * offset)
+        assert offset - guess <= max(back for _, back in delays)
+
+
+@pytest.mark.parametrize(
+    ("there", "back"), [(20, 20), (150, 150), (600, 600), (1000, 0), (0, 1000)]
+)
+def test_a_fast_node_is_sure_of_it_by_as_much_as_an_answer_leaves(there, back):
+    assert heard(there, back, -10_000).offset(1) == -10_000 + there
+    assert heard(there, back, -10_000).is_ahead
+    assert not heard(there, back, -500 - there).is_ahead
+    assert heard(there, back, -501 - there).is_ahead
+
+
+def test_a_slow_node_does_not_refuse_who_is_near_because_another_is_far():
+    slow = Clocks()
+    ask(slow, 1, 5, 5, 10_000)
+    ask(slow, 2, 700, 700, 10_000)
+    assert slow.ahead_ms(stamp_of(NOW + 10_000 - 5), NOW) <= 0
+
+
+@pytest.mark.parametrize("good", [-10, 0, 10])
+def test_a_fast_clock_drags_nobody_while_the_way_to_another_is_jammed(good):
+    made = Clocks()
+    ask(made, 1, 5000, 5, good)
+    ask(made, 2, 5, 5, 2000)
+    assert made.limit_ms(NOW) <= NOW + 500 + 2 * max(0, good)
+
+
+def test_a_wait_at_the_disk_does_not_count_where_another_answer_was_quick():
+    made = heard(5, 5, -700)
+    ask(made, 1, 1500, 5, -700)
+    assert made.is_ahead
+
+
+def test_what_was_told_unasked_says_that_a_clock_is_ahead_but_never_that_it_is_behind():
+    made = Clocks()
+    made.learn(1, NOW - 10_000, NOW)
+    assert made.offset(1) == 0
+    made.learn(1, NOW + 10_000, NOW)
+    assert made.offset(1) == 10_000
+
+
+def test_it_goes_on_counting_while_nothing_better_comes():
+    made = heard(5, 5, -10_000)
+    for seconds in range(60):
+        made.learn(1, NOW - 10_600, NOW, at_seconds=seconds)
+    assert made.is_ahead
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize(("before", "after"), [(0, 9000), (9000, 12_000), (-9000, 0)])
+def test_a_clock_that_is_set_forth_is_noticed_at_once(before, after, answers):
+    made = heard(5, 5, before)
+    made.learn(1, NOW + after - 5, NOW, 10 if answers else None, at_seconds=1)
+    assert abs(made.offset(1) - after) <= 5
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, -9000), (9000, 0), (-9000, -12_000)])
+def test_a_clock_that_is_set_back_is_noticed_at_the_next_answer(before, after):
+    made = heard(5, 5, before)
+    ask(made, 1, 5, 5, after, at=1)
+    assert abs(made.offset(1) - after) <= 5
+
+
+def test_bounds_are_forgotten_after_two_windows():
+    made = heard(5, 5, -700)
+    for seconds in range(1, 5):
+        ask(made, 1, 400, 5, -700, at=seconds)
+        assert made.is_ahead is (seconds < 4)

@@ -37,6 +37,7 @@ PURE = {
             "members",
             "messages",
             "outbox",
+            "pace",
             "reports",
             "settlement",
             "wire",

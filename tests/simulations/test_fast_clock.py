@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from anabranch.node.config import Tuning
+from anabranch.simulations.world.network import Route
 from anabranch.simulations.world.world import World
 from anabranch.storage.errors import Unavailable
 from anabranch.storage.stamp import milliseconds
@@ -126,11 +127,55 @@ async def test_a_slow_network_is_no_fast_clock(latency_seconds):
     world.network.latency_seconds = latency_seconds
     await world.start()
     await asyncio.sleep(5)
+    assert [node.ahead_text() for node in world.nodes.values()] == [None, None, None]
     for number in range(10):
         await append(world, world.names[number % 3], str(number))
         await asyncio.sleep(0.1)
     assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
     await world.until_settled()
+
+
+@in_virtual_time
+async def test_a_network_that_is_slow_one_way_only_is_no_fast_clock_either():
+    world = World(1, THREE)
+    for there in ("lon1", "tok1"):
+        world.network.set_route(there, "ny1", Route(1.2, jitter=0.1))
+        world.network.set_route("ny1", there, Route(0.01))
+    await world.start()
+    await asyncio.sleep(5)
+    for number in range(10):
+        await append(world, world.names[number % 3], str(number))
+        await asyncio.sleep(0.1)
+    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    await world.until_settled()
+
+
+@pytest.mark.parametrize("ahead_ms", [700, 5000])
+@in_virtual_time
+async def test_a_fast_clock_is_noticed_over_ordinary_links(ahead_ms):
+    world = World(1, THREE)
+    world.network.latency_seconds = 0.1
+    await world.start()
+    await asyncio.sleep(3)
+    world.clocks["tok1"].offset_ms = ahead_ms
+    await asyncio.sleep(0.5)
+    with pytest.raises(Unavailable, match=r"clock is \d+ ms ahead"):
+        await append(world, "tok1", "a")
+
+
+@in_virtual_time
+async def test_a_slow_node_holds_nothing_back_of_who_is_near_because_another_is_far():
+    world = World(1, THREE)
+    for there, latency_seconds in (("lon1", 0.005), ("tok1", 0.6)):
+        world.network.set_route(there, "ny1", Route(latency_seconds, jitter=0.05))
+        world.network.set_route("ny1", there, Route(latency_seconds, jitter=0.05))
+    world.clocks["ny1"].offset_ms = -10_000
+    await world.start()
+    await asyncio.sleep(5)
+    for number in range(20):
+        await append(world, "lon1", str(number))
+        await asyncio.sleep(0.05)
+        assert world.nodes["ny1"].replication.held_back == {}
 
 
 @in_virtual_time

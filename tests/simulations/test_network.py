@@ -11,6 +11,8 @@ import pytest
 from anabranch.gossip.transport import Link
 from anabranch.simulations.world.loop import OWNER, VirtualLoop
 from anabranch.simulations.world.network import Route, SimLink, SimNetwork, Weather
+from anabranch.simulations.world.world import World
+from anabranch.storage.commit import Draft
 from anabranch.storage.errors import LinkLost
 
 from .stories import in_virtual_time
@@ -456,3 +458,36 @@ async def test_what_flies_arrives_though_its_sender_stands_still():
     loop.pause("a")
     await asyncio.sleep(1)
     assert ends.came == [b"1"]
+
+
+# -- nodes on it -----------------------------------------------------------------------------------
+
+BOTH_WAYS = [("ny1", "lon1"), ("lon1", "ny1")]
+
+
+async def with_much_waiting(seed: int) -> World:
+    """Two nodes, each with 60 KB for the other that no packing makes smaller."""
+    world = World(seed, [("ny", 1), ("lon", 1)])
+    await world.start()
+    await asyncio.sleep(1)
+    world.network.begin("cut", BOTH_WAYS, Weather(cut=True))
+    luck = Random(seed)
+    for number in range(200):
+        for name in world.names:
+            body, commit_id = luck.randbytes(200), luck.randbytes(16)
+            await world.nodes[name].append(
+                Draft(f"s{number % 7}", ["t"], [body], commit_id=commit_id)
+            )
+    await asyncio.sleep(5)
+    return world
+
+
+@pytest.mark.parametrize("seed", range(3))
+@in_virtual_time
+async def test_a_link_carries_what_waits_however_narrow_it_is(seed):
+    """No push may take longer than the silence after which a link is dead, for ever."""
+    world = await with_much_waiting(seed)
+    world.network.begin("narrow", BOTH_WAYS, Weather(bandwidth=4096))
+    world.network.end("cut")
+    await world.until_settled(120)
+    await world.stop()

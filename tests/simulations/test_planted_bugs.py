@@ -1,4 +1,4 @@
-"""The random schedules find each bug in bugs/ within a bounded number of seeds.
+"""Random runs find each bug in bugs/ within a bounded number of seeds.
 
 Run with `-s` to see the table: which bug took how many seeds, and what noticed it.
 """

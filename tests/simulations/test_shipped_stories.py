@@ -113,10 +113,6 @@ def test_a_story_would_end_otherwise_without_its_faults(name):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="a clock is taken for fast where every link is slower than max_clock_offset one way",
-    strict=True,
-)
 def test_a_very_slow_region_writes_too():
     plan = plan_of("slow-region")
     slower = (replace(plan.faults[0], amount=10),)

@@ -12,7 +12,7 @@ from anabranch.simulations.expectations import EXPECTATIONS
 from anabranch.simulations.plans.kinds import KINDS
 from anabranch.simulations.plans.story import read_story
 
-from .bugs import BUGS
+from .bugs import BUGS, UNSEEN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text("utf-8")
 
@@ -31,6 +31,7 @@ def rows_after(heading: str) -> list[str]:
         ("### What can be expected", list(EXPECTATIONS)),
         ("## What is checked", [check.__name__ for check in ALL]),
         ("## The bug bank", list(BUGS)),
+        ("### Not found yet", list(UNSEEN)),
     ],
 )
 def test_a_table_is_complete(heading, there):

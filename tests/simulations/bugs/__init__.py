@@ -1,6 +1,7 @@
-"""Bugs to plant: each is a line or two that somebody might write, and none may stay unseen.
+"""Bugs to plant: each is a line or two that somebody might write, and the seeds have to find it.
 
-Each function returns a context in which the bug is there; `BUGS` has them all by name.
+Each function returns a context in which the bug is there; `BUGS` has them by name. Those that the
+seeds do not find yet stand in `UNSEEN`, with what they want.
 """
 
 from . import (
@@ -14,10 +15,11 @@ from . import (
     replication,
     settlement,
 )
-from .registry import BUGS
+from .registry import BUGS, UNSEEN
 
 __all__ = [
     "BUGS",
+    "UNSEEN",
     "clocks",
     "conditions",
     "durability",

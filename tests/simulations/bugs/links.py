@@ -9,7 +9,7 @@ from anabranch.gossip.pace import Pace
 from anabranch.gossip.peer import Dialer, answer
 from anabranch.node.replication import Replication
 
-from .registry import edited, planted
+from .registry import edited, planted, unseen
 
 
 @planted
@@ -24,7 +24,7 @@ def never_dial_again_after_a_reset() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a cut of more than a minute, and a bound for connecting after it")
 def a_pause_that_doubles_without_bound() -> AbstractContextManager[Any]:
     """After a long cut a healed peer is found only after as long again."""
     return edited(Dialer.run, ("min(2 * pause, BACKOFF_SECONDS_MAX)", "2 * pause"))
@@ -36,7 +36,7 @@ def a_link_that_can_not_be_cancelled() -> AbstractContextManager[Any]:
     return edited(Dialer._try, ("except PeerError", "except (PeerError, asyncio.CancelledError)"))
 
 
-@planted
+@unseen("a cut between hello and first report")
 def wait_for_ever_on_a_silent_link() -> AbstractContextManager[Any]:
     """Nothing ends a link that carries no answer."""
     return edited(Dialer._receive_in_time, ("SILENCE_SECONDS", "None"))

@@ -12,7 +12,7 @@ from anabranch.node.settler import Settler
 from anabranch.node.store import Store
 from anabranch.storage.stamp import HybridClock
 
-from .registry import edited, planted
+from .registry import edited, planted, unseen
 
 
 @planted
@@ -33,7 +33,7 @@ def stamp_at_the_promise() -> AbstractContextManager[Any]:
     return edited(HybridClock.promise, ("self.last = stamp", "pass"))
 
 
-@planted
+@unseen("a crash within one sync, and a clock that is set back at the restart")
 def promise_up_to_a_ceiling_that_is_not_stored_yet() -> AbstractContextManager[Any]:
     """A ceiling counts when it is written, not when it is on disk."""
     return edited(
@@ -81,7 +81,7 @@ def merge_all_logs_of_a_shard_into_one() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a bound for final answers of one round trip")
 def ask_only_one_member_to_close() -> AbstractContextManager[Any]:
     """`return` within the loop: the others promise with their next heartbeat only."""
     return edited(

@@ -10,7 +10,7 @@ from anabranch.node import recovery
 from anabranch.node.history import History
 from anabranch.node.store import Store
 
-from .registry import edited, planted
+from .registry import edited, planted, unseen
 
 
 @planted
@@ -25,7 +25,7 @@ def reuse_a_sequence_after_restart() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a restart with the clock set back by more than others are ahead")
 def forget_the_stamps_of_others_at_restart() -> AbstractContextManager[Any]:
     """The clock starts above this node's own stamps only."""
     return edited(

@@ -13,6 +13,7 @@ from typing import Any
 
 Bug = Callable[[], AbstractContextManager[Any]]
 BUGS: dict[str, Bug] = {}
+UNSEEN: dict[str, str] = {}  # bugs that the seeds do not find yet, and what would have to be drawn
 
 
 def planted(bug: Bug) -> Bug:
@@ -21,6 +22,16 @@ def planted(bug: Bug) -> Bug:
     assert name not in BUGS, f"two bugs are called {name}"
     BUGS[name] = bug
     return bug
+
+
+def unseen(wants: str) -> Callable[[Bug], Bug]:
+    """Keep a bug that no seed finds yet, with what would find it."""
+
+    def keep(bug: Bug) -> Bug:
+        UNSEEN[bug.__name__.replace("_", " ")] = wants
+        return bug
+
+    return keep
 
 
 @contextmanager
