@@ -36,6 +36,7 @@ class Recorder:
         self._phases: list[tuple[str, float]] = []
         self._pause = max(_SHORTEST_SECONDS, plan.healed_at / _SAMPLES)
         self._risks = Risks(world, plan, self._pause)
+        self._restarting = False
         self._seen = 0  # appends
         self._open: list[Append] = []
         self._accepted: Counter[str] = Counter()
@@ -75,6 +76,9 @@ class Recorder:
     def phase(self, name: str) -> None:
         """The next part of the run begins."""
         self._phases.append((name, self._now))
+        if name == "restart":  # every node is down on purpose; that is no news
+            self._risks.close(self._now, self.timeline)
+            self._restarting = True
 
     def whole(self) -> None:
         """All have the same now, and nothing is tentative."""
@@ -96,7 +100,8 @@ class Recorder:
         self._count_answers()
         for name, series in line.nodes.items():
             self._sample_node(name, series, held.get(name), sum(most.values()))
-        if now >= self._plan.warm_up or len(held) == len(line.nodes):  # not while all start
+        starting = now < self._plan.warm_up and len(held) < len(line.nodes)
+        if not (starting or self._restarting):
             self._risks.look(now, held, line)
 
     def _sample_node(
