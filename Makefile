@@ -9,7 +9,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench clean
+.PHONY: help demo test test-slow check campaign bench clean
 .SUFFIXES:
 
 help: ## print this list
@@ -33,6 +33,9 @@ check: $(READY) ## lint, format, types, house rules
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m pytest -q tests/house
 	@echo 'check: all is well'
+
+campaign: $(READY) ## 400 fresh seeds of random faults in simulated datacenters
+	@$(BIN)/anabranch simulate --seeds fresh $(ARGS)
 
 bench: $(READY) ## measure
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)

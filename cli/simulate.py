@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .simulate_campaign import Held
 
 STORIES = Path(__file__).resolve().parent.parent / "simulations" / "stories"
+FRESH_SEEDS = 400
 SHRUNK_MAX = 5  # seeds of a campaign that are reduced
 _SEEDS = re.compile(r"(\d{1,18})(?:\.\.(\d{1,18}))?", re.ASCII)
 
@@ -43,10 +45,13 @@ class Wanted:
 
 
 def seeds_of(text: str) -> Sequence[int]:
-    """`1..400`, or one seed."""
+    """`1..400`, or one seed, or `fresh`: so many that nobody has run before."""
+    if text.strip() == "fresh":
+        first = secrets.randbelow(10**9) * 1000
+        return range(first, first + FRESH_SEEDS)
     found = _SEEDS.fullmatch(text.strip())
     if found is None:
-        raise typer.BadParameter(f"{text!r} are no seeds; 1..400 or 17 would be")
+        raise typer.BadParameter(f"{text!r} are no seeds; 1..400, 17 or fresh would be")
     first, last = int(found[1]), int(found[2] or found[1])
     if last < first:
         raise typer.BadParameter(f"{text!r} ends before it begins; the last seed comes last")
@@ -60,7 +65,10 @@ Story = Annotated[
 Seeds = Annotated[
     Sequence[int] | None,
     typer.Option(
-        "--seeds", parser=seeds_of, metavar="A..B", help="Run these seeds: of the story, or drawn."
+        "--seeds",
+        parser=seeds_of,
+        metavar="A..B",
+        help="Run these seeds: of the story, or drawn. `fresh`: 400 that nobody ran.",
     ),
 ]
 Page = Annotated[

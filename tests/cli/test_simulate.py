@@ -218,3 +218,9 @@ def test_a_run_that_raises_says_where_and_can_be_reduced(run, story, tmp_path, m
     assert "Traceback" in ran.err
     assert "The run did not come to its end: raised KeyError: 1 (test_simulate.py:" in ran.err
     assert read_story((tmp_path / "failed-cut.toml").read_text(), "failed").faults == ()
+
+
+def test_fresh_seeds_are_others_each_time():
+    first, second = simulate.seeds_of("fresh"), simulate.seeds_of("fresh")
+    assert len(first) == len(second) == simulate.FRESH_SEEDS
+    assert first != second
