@@ -205,8 +205,15 @@ class Node:
     async def append(self, draft: Draft, *, ack: str = "local", timeout: float = 10.0) -> Receipt:
         """Append a draft; return once it is as durable as `ack` asks, or the time is up.
 
-        Raises CallerError, Unavailable, DiskFull: then nothing was written.
+        Raises CallerError, Unavailable, DiskFull: then nothing was written; and Unconfirmed.
         """
+        try:
+            return await self._append(draft, ack, timeout)
+        except DamagedLog as error:  # found while looking up what is here; it may be written by now
+            self.damaged(error)
+            raise _unconfirmed(error) from error
+
+    async def _append(self, draft: Draft, ack: str, timeout: float) -> Receipt:
         wall_ms = self.clock.wall_ms()
         self._ready_to_append(wall_ms)
         shard = shard_of(draft.stream, self.config.shards)
@@ -230,10 +237,7 @@ class Node:
         try:
             await self.log.wait(held.position)
         except SyncFailed as error:
-            raise Unconfirmed(
-                f"this append may survive or not: {error}. Send it again with the same "
-                "Idempotency-Key, at another node or here when it is up again"
-            ) from error
+            raise _unconfirmed(error) from error
 
     async def _append_again(
         self, draft: Draft, known: Held | Place, ack: str, timeout: float
@@ -412,6 +416,13 @@ class Node:
     def damaged(self, error: DamagedLog) -> None:
         """A record that was read is not what was written: this version stops (it can't heal)."""
         self.fail(error)
+
+
+def _unconfirmed(error: AnabranchError) -> Unconfirmed:
+    return Unconfirmed(
+        f"this append may survive or not: {error}. Send it again with the same Idempotency-Key, at "
+        "another node or here when it is up again"
+    )
 
 
 def _conflict_text(stream: str, expected: int, revision: int) -> str:

@@ -17,6 +17,7 @@ from .bugs import BUGS
 
 FOLDER = Path(__file__).parent / "regressions"
 BUG_OF = {
+    "an-answer-from-a-damaged-disk": "answer damage as if nothing was written",
     "a-flipped-bit": "take a frame whatever its sum says",
     "a-narrow-link": "send a batch that was too much again in full",
     "a-slow-link": "take a message for as new as it is read",

@@ -14,7 +14,7 @@ from .registry import edited, planted, unseen
 def check_a_condition_against_what_is_settled() -> AbstractContextManager[Any]:
     """What is tentative here is not looked at, so appends are refused, or let through, wrongly."""
     return edited(
-        Node.append,
+        Node._append,
         (
             "self.history.last_revision(draft.stream, shard)",
             "self.history.stream(draft.stream).settled_revision",
@@ -26,7 +26,7 @@ def check_a_condition_against_what_is_settled() -> AbstractContextManager[Any]:
 def check_a_condition_after_it_was_written() -> AbstractContextManager[Any]:
     """The caller is told of a conflict, and the commit is there."""
     return edited(
-        Node.append,
+        Node._append,
         ("if not fits(", "held = self.store.stamp(draft, wall_ms)\n    if not fits("),
         ("    held = self.store.stamp(draft, wall_ms)\n    await", "    await"),
     )

@@ -18,7 +18,7 @@ from .registry import edited, planted, together
 @planted
 def answer_before_fsync() -> AbstractContextManager[Any]:
     """An append does not wait for the log."""
-    return edited(Node.append, ("await self._durable(held)", "pass"))
+    return edited(Node._append, ("await self._durable(held)", "pass"))
 
 
 @planted
@@ -120,4 +120,10 @@ def append_on_a_full_disk() -> AbstractContextManager[Any]:
 @planted
 def answer_an_error_though_it_may_be_kept() -> AbstractContextManager[Any]:
     """An append under way when a sync fails is told that nothing was written."""
-    return edited(Node._durable, ("raise Unconfirmed(", "raise Unavailable("))
+    return edited(Node._durable, ("raise _unconfirmed(error)", "raise Unavailable(str(error))"))
+
+
+@planted
+def answer_damage_as_if_nothing_was_written() -> AbstractContextManager[Any]:
+    """Was there: what a receipt is made of can't be read, and the commit is on disk."""
+    return edited(Node.append, ("except DamagedLog", "except ZeroDivisionError"))
