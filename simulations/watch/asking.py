@@ -124,25 +124,25 @@ class Asker:
         """A node may look only now and then whether what was wrong is over: so try again."""
         probe = Probe(name, "append", self._loop.time())
         self._history.probes.append(probe)
-        while True:
+        while self._world.is_up(name):
             task = self.append(name, draft, "local", seconds)
             append = self._history.appends[-1]
             await asyncio.wait([task], timeout=10 * seconds)
-            if append.lost in ("crash", "stop"):
-                self._history.probes.remove(probe)  # it was up a moment ago
-                return
             probe.ended, probe.error = append.ended, append.error or append.lost
             over = self._loop.time() - probe.at > seconds
-            if over or append.error not in _FOR_A_WHILE or not self._world.is_up(name):
-                return
+            if over or append.error not in _FOR_A_WHILE:
+                break
             await asyncio.sleep(seconds / 10)
+        if not self._world.is_up(name) or append.lost in ("crash", "stop"):
+            self._history.probes.remove(probe)  # it was up a moment ago
 
     def _has_to_serve(self, name: str) -> bool:
         """Whether a node is up, has room, and all clocks are such that its own is fine."""
         world, now = self._world, self._loop.time()
         disk, clocks = world.disks[name], self._clocks.values()
-        latest = max(clock.latest_ms for clock in clocks)
-        slowest = min(EPOCH_MS + int(now * 1000) + clock.lowest_ms for clock in clocks)
+        true_ms = EPOCH_MS + int(now * 1000)
+        latest = max(max(clock.latest_ms, true_ms + clock.off_ms()) for clock in clocks)
+        slowest = true_ms + min(clock.lowest_ms for clock in clocks)
         return (
             world.is_up(name)
             and world.nodes[name].replication.stranger is None
