@@ -6,13 +6,13 @@ import pytest
 
 from anabranch.gossip.frontier import Frontier
 
-from .bugs import BUGS
+from .bugs import EVERY
 from .bugs.registry import edited
 
 
-@pytest.mark.parametrize("name", BUGS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_bug_can_be_planted(name):
-    with BUGS[name]():
+    with EVERY[name]():
         pass
 
 

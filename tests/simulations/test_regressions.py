@@ -13,7 +13,7 @@ import pytest
 from anabranch.simulations.plans.story import read_story
 from anabranch.simulations.runner import run_plan
 
-from .bugs import BUGS
+from .bugs import EVERY
 
 FOLDER = Path(__file__).parent / "regressions"
 BUG_OF = {
@@ -48,5 +48,5 @@ def test_it_is_mended(name):
 
 @pytest.mark.parametrize("name", BUG_OF)
 def test_it_would_be_found_again(name):
-    with BUGS[BUG_OF[name]]():
+    with EVERY[BUG_OF[name]]():
         assert run_plan(plan_of(name)).violations != []

@@ -15,10 +15,11 @@ from . import (
     replication,
     settlement,
 )
-from .registry import BUGS, UNSEEN
+from .registry import BUGS, EVERY, UNSEEN
 
 __all__ = [
     "BUGS",
+    "EVERY",
     "UNSEEN",
     "clocks",
     "conditions",

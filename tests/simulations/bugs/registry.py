@@ -12,15 +12,14 @@ from types import CodeType, FunctionType
 from typing import Any
 
 Bug = Callable[[], AbstractContextManager[Any]]
-BUGS: dict[str, Bug] = {}
+EVERY: dict[str, Bug] = {}
+BUGS: dict[str, Bug] = {}  # those that the seeds find
 UNSEEN: dict[str, str] = {}  # bugs that the seeds do not find yet, and what would have to be drawn
 
 
 def planted(bug: Bug) -> Bug:
     """Add a bug to the list, under the name of its function."""
-    name = bug.__name__.replace("_", " ")
-    assert name not in BUGS, f"two bugs are called {name}"
-    BUGS[name] = bug
+    BUGS[_named(bug)] = bug
     return bug
 
 
@@ -28,10 +27,17 @@ def unseen(wants: str) -> Callable[[Bug], Bug]:
     """Keep a bug that no seed finds yet, with what would find it."""
 
     def keep(bug: Bug) -> Bug:
-        UNSEEN[bug.__name__.replace("_", " ")] = wants
+        UNSEEN[_named(bug)] = wants
         return bug
 
     return keep
+
+
+def _named(bug: Bug) -> str:
+    name = bug.__name__.replace("_", " ")
+    assert name not in EVERY, f"two bugs are called {name}"
+    EVERY[name] = bug
+    return name
 
 
 @contextmanager
