@@ -54,7 +54,7 @@ def a_drill_that_never_ends() -> AbstractContextManager[Any]:
     return edited(Replication.is_cut, ("self._clock.monotonic() < until", "until"))
 
 
-@planted
+@unseen("links of a few KiB a second; its story in regressions/ shows it")
 def send_a_batch_that_was_too_much_again_in_full() -> AbstractContextManager[Any]:
     """On a narrow link the same push is lost for ever."""
     return edited(Pace.lost, ("// 2", "// 1"))

@@ -51,7 +51,7 @@ def read_back_from_the_middle_of_a_segment() -> AbstractContextManager[Any]:
     return edited(recovery.recover, ("log.replay(log.segment_base(start)", "log.replay(start"))
 
 
-@planted
+@unseen("a crash amid the first group of a new segment, with an index flushed before")
 def read_back_without_a_margin() -> AbstractContextManager[Any]:
     """From where the index ends, and nothing before it."""
     return patch.object(recovery, "_SEGMENTS_ALWAYS_READ", 1)
@@ -65,7 +65,7 @@ def an_index_that_says_all_is_settled() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a crash that keeps a random part of the index's writes")
 def an_index_that_knows_of_records_not_on_disk() -> AbstractContextManager[Any]:
     """The end of the log for its durable part: after a crash the log seems to have lost some."""
     return edited(History.write_settled, ("self._log.durable", "self._log.end"))
