@@ -172,6 +172,7 @@ class WatchedWorld(World):
         if not 0 < disk.capacity_bytes - disk.free() < READ_AGAIN_BYTES_MAX:
             return ()
         index, copy, other = deepcopy(self.indexes[name]), disk.clone(), disk.clone()
+        copy.reads_right = other.reads_right = True
         empty = type(index)()
         found = [
             read_again(self.config, name, copy, index),

@@ -73,6 +73,7 @@ class SimDisk:
         self.failing_writes = False
         self.lying = False  # what it confirms is not durable
         self.misread = 0.0  # share of reads in which a block is wrong
+        self.reads_right = False  # all the same
         self.crashed = 0  # how often; what was begun before a crash does nothing after it
         self.counts: Counter[str] = Counter()  # what crashes and wrong reads did
 
@@ -92,7 +93,8 @@ class SimDisk:
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes."""
         data = bytes(self._file(name).data[offset : offset + length])
-        if self.misread and data and self._generator.random() < self.misread:
+        share = 0.0 if self.reads_right else self.misread
+        if share and data and self._generator.random() < share:
             return self._misread(name, offset, data)
         return data
 

@@ -82,11 +82,11 @@ class World:
         context = copy_context()
         context.run(OWNER.set, name)
         disk = self.disks[name]
-        misread, disk.misread = disk.misread, 0.0  # a start that misreads its tail would cut it
+        disk.reads_right = True  # a start that misreads its tail would cut it
         try:
             await self._loop.create_task(node.start(), context=context)
         finally:
-            disk.misread = misread
+            disk.reads_right = False
         self.nodes[name], self.contexts[name] = node, context
         self.network.listen(name, lambda link: self.answer(name, link))
         self.began(name)
