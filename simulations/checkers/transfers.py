@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..history import History
 
 REPEATED_SHARE = 0.05
-REPEATED_FEW = 10  # that come by two ways at once
+REPEATED_FEW = 30  # a burst that comes by two ways at once, pushed and pulled
 REPEATED_A_LINK = 3  # those on their way when one breaks, and the next begins with them
 
 

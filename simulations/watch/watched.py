@@ -76,6 +76,7 @@ class WatchedWorld(World):
         self.clocks.update(self._watched)
         self._declared: dict[tuple[str, int], int] = {}
         self._left: dict[str, tuple[Known, Waiting]] = {}  # what each had at its end
+        self._lost: dict[str, dict[LogKey, int]] = {}  # what was on disks that were lost
         self._again: dict[str, tuple[Known, ...]] = {}
         self._reasons: dict[str, str] = {}  # why a node ends
         self._indexless: set[str] = set()
@@ -108,9 +109,13 @@ class WatchedWorld(World):
         return allowed_ms(mine, others, self.config.tuning.max_clock_offset_ms)
 
     def on_disk_at(self, shard: int, origin: int, seq: int) -> tuple[str, ...]:
-        """The nodes that have a commit on disk."""
+        """The nodes that have a commit on disk, or had it on a disk that was lost."""
         log = (shard, origin)
-        return tuple(n for n, life in self.lives.items() if life.node.store.frontier[log] >= seq)
+        return tuple(
+            name
+            for name, life in self.lives.items()
+            if max(life.node.store.frontier[log], self._lost.get(name, {}).get(log, 0)) >= seq
+        )
 
     def declared(self, name: str, shard: int, watermark: int = 0) -> int:
         """The highest watermark that a node ever declared for a shard, this one included."""
@@ -252,6 +257,7 @@ class WatchedWorld(World):
     def lose_disk(self, name: str) -> None:
         """Nothing of what a node had is held against it any more."""
         self._left.pop(name, None)
+        self._lost[name] = dict(self.lives[name].node.store.frontier.items())
         self.history.lost_disks.append(name)
         super().lose_disk(name)
 
@@ -347,7 +353,8 @@ class WatchedWorld(World):
         if history.unsettled is None:
             history.gauges += gauges_of(self.nodes, calm=self._calm)
         counts = self.network.counts
-        history.transfers.excused |= bool(counts["duplicated"] + counts["reordered"])
+        held_back = history.marks.counts["a commit was held back"]  # sent until its time comes
+        history.transfers.excused |= bool(counts["duplicated"] + counts["reordered"] + held_back)
         note_reached(history, counts)
 
     def _note_alarms(self, life: Life) -> None:
