@@ -322,6 +322,8 @@ class WatchedWorld(World):
         history, missing = self.history, Missing(self.nodes)
         of = history.transfers
         of.pulled_allowed = pulled_allowed(missing.bytes, missing.longest_bytes, len(self.names))
+        for node in self.nodes.values():
+            self.stamped(node.log.backlog_bytes)  # on its way to the disk, so nobody misses it yet
         self._healed = True
         routes = [self.network.path(a, b).route for a in self.names for b in self.names if a != b]
         widths = [route.bandwidth for route in routes if route.bandwidth is not None]
