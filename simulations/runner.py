@@ -28,6 +28,7 @@ from .world.loop import run
 from .world.weather import Route
 
 _WIDE_BYTES = 100_000
+_BEAT_SECONDS = 0.5
 _LATE_ANSWERS = ("drip", "disk-stall", "disk-slow")  # so that things are asked for, or sent, again
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 
@@ -59,12 +60,13 @@ def run_plan(
 
 
 def is_calm(plan: Plan) -> bool:
-    """Whether nothing goes wrong, and windows let by all that clients write."""
+    """Whether nothing goes wrong, beats are quick, and windows let by all that clients write."""
     narrow = plan.tuning.push_window_bytes < _WIDE_BYTES or (
         plan.bounds.pull_bytes is not None and plan.bounds.pull_bytes < _WIDE_BYTES
     )
     lossy = any(road.loss for road in plan.roads)
-    return not (plan.faults or plan.start_apart or narrow or lossy)
+    slow = plan.tuning.heartbeat_seconds > _BEAT_SECONDS
+    return not (plan.faults or plan.start_apart or narrow or lossy or slow)
 
 
 class _Run:
