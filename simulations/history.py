@@ -202,7 +202,7 @@ class Transfers:
     pulled_allowed: int | None = None  # None: nobody said when the heal was
     links: int = 0  # that were opened
     behind: int = 0  # commits that one side of them had then, and the other had not
-    excused: bool = False  # frames came twice, or answers far too late
+    excused: bool = False  # a proxy doubled frames, or a link was too narrow for them
 
 
 class Violation(NamedTuple):

@@ -9,18 +9,16 @@ from __future__ import annotations
 from ..history import History
 
 REPEATED_SHARE = 0.05
-REPEATED_FEW = 30  # a burst that comes by two ways at once, pushed and pulled
+REPEATED_FEW = 10  # that come by two ways at once
 REPEATED_A_LINK = 3  # those on their way when one breaks, and the next begins with them
 
 
 def catching_up_is_cheap(history: History) -> list[str]:
     """Little comes twice, and no more is pulled after the heal than was missing, twice."""
     of = history.transfers
-    if of.excused:
-        return []
     few = REPEATED_FEW + REPEATED_A_LINK * of.links + of.behind + REPEATED_SHARE * of.sent
     problems = []
-    if of.repeated > few:
+    if not of.excused and of.repeated > few:
         problems.append(f"{of.repeated} of {of.sent} commits were sent to who had them")
     if of.pulled_allowed is not None and of.pulled_bytes > of.pulled_allowed:
         problems.append(

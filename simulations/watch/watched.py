@@ -355,8 +355,7 @@ class WatchedWorld(World):
         if history.unsettled is None:
             history.gauges += gauges_of(self.nodes, calm=self._calm)
         counts = self.network.counts
-        held_back = history.marks.counts["a commit was held back"]  # sent until its time comes
-        history.transfers.excused |= bool(counts["duplicated"] + counts["reordered"] + held_back)
+        history.transfers.excused |= bool(counts["duplicated"] + counts["reordered"])
         note_reached(history, counts)
 
     def _note_alarms(self, life: Life) -> None:

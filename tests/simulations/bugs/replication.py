@@ -13,7 +13,7 @@ from anabranch.node.replication import Replication
 from anabranch.node.store import Store
 from anabranch.storage import commit
 
-from .registry import edited, planted, together, unseen
+from .registry import edited, planted, together
 
 
 @planted
@@ -102,7 +102,7 @@ def drop_commits_when_the_outbox_is_full() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a bound on commits that come before their turn; it was found while less might come twice")
+@planted
 def push_the_newest_first() -> AbstractContextManager[Any]:
     """The commits of one push are in reverse."""
     return edited(Outbox.batch, ("return commits, last", "return commits[::-1], last"))
