@@ -6,9 +6,11 @@ from typing import Protocol
 
 from .frontier import Frontier, LogKey
 from .members import Objection
-from .messages import Hello, Message, Refuse, Sender
+from .messages import Compare, Compared, Hello, Message, Refuse, Sender
 from .outbox import Outbox
+from .pace import Budget
 from .reports import Report, Told
+from .traffic import Traffic
 
 
 class Host(Protocol):
@@ -16,7 +18,7 @@ class Host(Protocol):
 
     @property
     def outbox(self) -> Outbox:
-        """Own recent commits."""
+        """Recent commits, own ones and those to pass on."""
         ...
 
     @property
@@ -32,7 +34,7 @@ class Host(Protocol):
         """The head of every message."""
         ...
 
-    async def meet(self, hello: Hello) -> Objection | None:
+    async def meet(self, hello: Hello, boot: int) -> Objection | None:
         """Check who is there, and remember it durably before anything else is said."""
         ...
 
@@ -63,12 +65,44 @@ class Host(Protocol):
         """Logs of which a member holds more, and may be asked for: (own last, its last)."""
         ...
 
-    async def take(self, commits: list[bytes]) -> None:
-        """Check commits, store those that fit, and return when they are durable."""
+    async def take(self, commits: list[bytes], name: str) -> None:
+        """Check commits of a member, store those that fit, and return when they are durable."""
         ...
 
-    async def give(self, wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
-        """Commits after a sequence, log by log."""
+    async def give(
+        self, wanted: list[tuple[int, int, int, int]], bytes_max: int, name: str
+    ) -> list[bytes]:
+        """Commits for a member, after a sequence and up to another (0: to the end), log by log.
+
+        What this node's own link pushes to the member anyway is left out.
+        """
+        ...
+
+    def not_given(self, name: str) -> None:
+        """A link that a member dialled has ended: what it was given may not have come."""
+        ...
+
+    def lacking(self, origin: int) -> list[tuple[int, int, int, int]]:
+        """Stretches of logs that this node's disk has lost and that a member holds.
+
+        (shard, origin, after, until), as a pull names them.
+        """
+        ...
+
+    def question(self, name: str) -> Compare | None:
+        """What to ask a member about what both have settled; None: nothing now."""
+        ...
+
+    def answered(self, name: str, answer: Compared) -> None:
+        """A member has answered the question."""
+        ...
+
+    def unanswered(self, name: str) -> None:
+        """The link was lost before the question was answered."""
+        ...
+
+    async def compare(self, question: Compare) -> Compared:
+        """The answer to a member's question."""
         ...
 
     async def close_up(self, stamp: int) -> None:
@@ -76,7 +110,27 @@ class Host(Protocol):
         ...
 
     def pushes_to(self, name: str) -> bool:
-        """Whether this node's own link to a member pushes new commits there."""
+        """Whether own commits are pushed to a member, or to its site's relay."""
+        ...
+
+    def is_relay(self, name: str) -> bool:
+        """Whether own commits are to be pushed to this member: a mate, or its site's relay."""
+        ...
+
+    def is_ahead_beside(self, name: str) -> bool:
+        """Whether another node of a member's site has own commits that it will pass on to it."""
+        ...
+
+    def is_there(self, name: str) -> None:
+        """A member has dialled: it can be dialled now too."""
+        ...
+
+    def turn(self, origin: int) -> int:
+        """How many mates come before this node in fetching an origin's commits."""
+        ...
+
+    def a_mate_holds(self, log: LogKey, seq: int) -> bool:
+        """Whether a mate that can be reached holds a log so far."""
         ...
 
     def monotonic(self) -> float:
@@ -85,6 +139,16 @@ class Host(Protocol):
 
     def jitter(self, seconds: float) -> float:
         """A random time up to so many seconds."""
+        ...
+
+    @property
+    def budget(self) -> Budget:
+        """What may still be pulled now."""
+        ...
+
+    @property
+    def traffic(self) -> dict[str, Traffic]:
+        """Bytes to and from each member."""
         ...
 
     @property

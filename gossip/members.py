@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..storage.commit import pack
+from ..storage.limits import BOOTS_KEPT_MAX
 from .messages import PROTOCOL, Hello
 
 
@@ -28,6 +29,12 @@ class Member:
     url: str
 
 
+COPIED = (
+    "two processes run on copies of one data directory. Stop one of them, and start it with an "
+    "empty directory as a new member"
+)
+
+
 class Cause(StrEnum):
     """Why a link is refused."""
 
@@ -37,6 +44,7 @@ class Cause(StrEnum):
     MEMBERS = "members"
     ORIGIN = "origin"  # the one who dials is not who we know by that name
     KNOWN_AS = "known-as"  # the other side knows us by another origin
+    COPIED = "copied"  # a newer boot of this origin has been here
     DRILL = "drill"
 
 
@@ -62,6 +70,7 @@ class Members:
         self._origins: dict[str, int] = {}
         self._priority: dict[int, int] = {}
         self._names: dict[int, str] = {}
+        self._boots: dict[int, dict[int, None]] = {}  # by origin, in the order in which they came
         self._mark = 0  # once all origins are known they never change
 
     def member(self, name: str) -> Member:
@@ -127,16 +136,21 @@ class Members:
             PROTOCOL, self.cluster, self.shards, self.me, self._origins.get(self.me, 0), rows
         )
 
-    def objection(self, hello: Hello) -> Objection | None:
+    def objection(self, hello: Hello, boot: int = 0) -> Objection | None:
         """Why not to talk to the sender of this hello; None if all is well. Changes nothing."""
         return (
             self._objection_to_cluster(hello)
             or self._objection_to_table(hello)
             or self._objection_to_origins(hello)
+            or self._objection_to_boot(hello, boot)
         )
 
-    def learn(self, hello: Hello) -> bool:
+    def learn(self, hello: Hello, boot: int = 0) -> bool:
         """Bind what an unobjectionable hello tells; whether anything was new."""
+        boots = self._boots.setdefault(hello.origin, {})
+        boots[boot] = None
+        if len(boots) > BOOTS_KEPT_MAX:
+            del boots[next(iter(boots))]
         new = [self.bind(hello.name, hello.origin)]
         new += [self.bind(name, origin) for name, _, _, origin in hello.members]
         return any(new)
@@ -201,3 +215,12 @@ class Members:
                 f"the data directory of {name} was wiped or replaced",
             )
         return None
+
+    def _objection_to_boot(self, hello: Hello, boot: int = 0) -> Objection | None:
+        boots = self._boots.get(hello.origin, {})
+        if boot not in boots or boot == next(reversed(boots)):
+            return None
+        return Objection(
+            Cause.COPIED,
+            f"a newer start of {hello.name} with the same origin has been here: {COPIED}",
+        )

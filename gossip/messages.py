@@ -16,7 +16,14 @@ from msgspec.msgpack import Decoder
 
 from ..storage.commit import pack, unpack
 from ..storage.errors import BadFrame
-from ..storage.limits import HELLO_BYTES_MAX, MEMBERS_MAX, SHARDS_MAX
+from ..storage.limits import (
+    COMPARE_NODES_MAX,
+    COMPARE_SHARDS_MAX,
+    HELLO_BYTES_MAX,
+    MEMBERS_MAX,
+    SHARDS_MAX,
+    TREE_LEVELS_MAX,
+)
 from .reports import Report
 
 PROTOCOL: Final = 1
@@ -28,6 +35,8 @@ PUSH: Final = 4
 ACK: Final = 5
 PULL: Final = 6
 GIVE: Final = 7
+COMPARE: Final = 8
+COMPARED: Final = 9
 
 
 @dataclass(slots=True)
@@ -89,9 +98,9 @@ class Ack:
 
 @dataclass(slots=True)
 class Pull:
-    """Asks for the commits after a sequence of some logs: (shard, origin, after)."""
+    """Asks for commits of some logs: (shard, origin, after, until), to the end if `until` is 0."""
 
-    wanted: list[tuple[int, int, int]]
+    wanted: list[tuple[int, int, int, int]]
     bytes_max: int
 
 
@@ -102,7 +111,37 @@ class Give:
     commits: list[bytes]
 
 
-Body = Hello | Refuse | ReportMessage | Push | Ack | Pull | Give
+@dataclass(slots=True)
+class Compare:
+    """Asks about what both sides have settled up to a stamp, the cut.
+
+    `root` is the asker's node root there. `shards`: whose logs to name. `nodes`: of which inner
+    nodes of the Merkle tree of a log to name the children: (shard, origin, size, level, index).
+    """
+
+    cut: int
+    root: bytes
+    shards: list[int]
+    nodes: list[tuple[int, int, int, int, int]]
+
+
+@dataclass(slots=True)
+class Compared:
+    """The answer to a Compare.
+
+    `cut` is that of the question, or a lower one if the answerer has not settled that far; then
+    the rest is empty. `roots`: of all shards, if the node roots differ. `logs`: (shard, origin,
+    size, root) of the logs of the shards in question. `children`: for each node in question the
+    hashes of its children, one after the other; empty if there is no such node.
+    """
+
+    cut: int
+    roots: list[bytes]
+    logs: list[tuple[int, int, int, bytes]]
+    children: list[bytes]
+
+
+Body = Hello | Refuse | ReportMessage | Push | Ack | Pull | Give | Compare | Compared
 
 
 @dataclass(slots=True)
@@ -141,7 +180,7 @@ def decode(data: bytes) -> Message:
     return Message(Sender(epoch, boot, counter, wall_ms), make(*body), _reports(reports))
 
 
-def _parts(body: Body) -> tuple[int, tuple[Any, ...]]:
+def _parts(body: Body) -> tuple[int, tuple[Any, ...]]:  # noqa: PLR0911 - one for each kind
     match body:
         case Hello():
             return HELLO, (
@@ -164,6 +203,10 @@ def _parts(body: Body) -> tuple[int, tuple[Any, ...]]:
             return PULL, (body.wanted, body.bytes_max)
         case Give():
             return GIVE, (body.commits,)
+        case Compare():
+            return COMPARE, (body.cut, body.root, body.shards, body.nodes)
+        case Compared():
+            return COMPARED, (body.cut, body.roots, body.logs, body.children)
 
 
 def _report_parts(report: Report) -> tuple[Any, ...]:
@@ -206,7 +249,13 @@ def _read_hello(data: bytes) -> Message:
 _Word = Annotated[int, Meta(ge=0)]  # MessagePack has none of more than 64 bits
 _Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
 _Log = tuple[_Shard, _Word, _Word]
+_Range = tuple[_Shard, _Word, _Word, _Word]
 _Running = Annotated[bytes, Meta(min_length=32, max_length=32)]
+_Root = tuple[_Shard, _Word, _Word, _Running]
+_Level = Annotated[int, Meta(ge=1, le=TREE_LEVELS_MAX)]
+_Node = tuple[_Shard, _Word, _Word, _Level, _Word]
+_Shards = Annotated[list[_Shard], Meta(max_length=COMPARE_SHARDS_MAX)]
+_Nodes = Annotated[list[_Node], Meta(max_length=COMPARE_NODES_MAX)]
 _Claim = tuple[_Shard, _Word, _Running]
 _Report = tuple[_Word, _Word, _Word, _Word, _Word, _Word, _Claim | None, list[_Log]]
 _Reports = Annotated[list[_Report], Meta(max_length=MEMBERS_MAX)]
@@ -225,6 +274,8 @@ _FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., 
     REPORT: (_reader(_Word, bool), ReportMessage),
     PUSH: (_reader(list[bytes]), Push),
     ACK: (_reader(), Ack),
-    PULL: (_reader(list[_Log], _Word), Pull),
+    PULL: (_reader(list[_Range], _Word), Pull),
     GIVE: (_reader(list[bytes]), Give),
+    COMPARE: (_reader(_Word, _Running, _Shards, _Nodes), Compare),
+    COMPARED: (_reader(_Word, list[_Running], list[_Root], list[bytes]), Compared),
 }

@@ -1,28 +1,40 @@
-"""The outbox: a node's own recent commits, kept in memory for the peers that are close behind.
+"""The outbox: recent commits, kept in memory for the peers that are close behind.
 
-Each commit has a number, in the order in which they became durable. A peer that holds everything
-before a number is served by pushes from there on. A peer that is further behind than the outbox
-reaches back has to pull; once it has caught up far enough, pushes take over again.
+In it are a node's own commits, and those of other sites that it passes on to its mates. Each has a
+number, in the order in which they became durable here. A peer that holds all own commits that are
+no longer kept is served by pushes. One that is further behind has to pull; once it has caught up
+far enough, pushes take over again. What is passed on is pushed where it follows on what the peer
+holds, and left out elsewhere: a peer that lacks what comes before pulls both.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from ..storage.limits import PUSH_BYTES_MAX, PUSH_WINDOW_BYTES
-from .frontier import Frontier
+from .frontier import Frontier, LogKey
+
+
+class Batch(NamedTuple):
+    """What to push next."""
+
+    commits: list[bytes]
+    last: dict[LogKey, int]  # the last sequence of each log in it
+    number: int  # of what comes after it
 
 
 class Outbox:
-    """Own commits in order; the oldest are dropped beyond `bytes_max`."""
+    """Commits in order; the oldest are dropped beyond `bytes_max`."""
 
     def __init__(self, origin: int, bytes_max: int = PUSH_WINDOW_BYTES) -> None:
-        self._origin = origin
+        self.origin = origin
         self._bytes_max = bytes_max
-        self._commits: deque[tuple[int, int, bytes]] = deque()  # shard, sequence, bytes
+        self._commits: deque[tuple[LogKey, int, bytes]] = deque()
         self._bytes = 0
         self._first = 0  # number of the oldest that is kept
-        self._dropped: dict[int, int] = {}  # by shard: the last sequence that is not kept
+        self._dropped: dict[LogKey, int] = {}  # of own logs: the last sequence that is not kept
 
     @property
     def end(self) -> int:
@@ -30,46 +42,63 @@ class Outbox:
         return self._first + len(self._commits)
 
     def skip(self, shard: int, seq: int) -> None:
-        """Note that a log has commits up to `seq` that were never in here."""
-        self._dropped[shard] = max(seq, self._dropped.get(shard, 0))
+        """Note that an own log has commits up to `seq` that were never in here."""
+        log = (shard, self.origin)
+        self._dropped[log] = max(seq, self._dropped.get(log, 0))
 
-    def add(self, shard: int, seq: int, commit: bytes) -> None:
+    def add(self, log: LogKey, seq: int, commit: bytes) -> None:
         """Add a commit that has become durable."""
-        self._commits.append((shard, seq, commit))
+        self._commits.append((log, seq, commit))
         self._bytes += len(commit)
         while self._bytes > self._bytes_max and len(self._commits) > 1:
-            shard, seq, commit = self._commits.popleft()
+            log, seq, commit = self._commits.popleft()
             self._bytes -= len(commit)
             self._first += 1
-            self._dropped[shard] = seq
+            if log[1] == self.origin:
+                self._dropped[log] = seq
 
     def start_for(self, frontier: Frontier) -> int | None:
         """The number from which to push to a peer with this frontier; None if it must pull."""
-        origin = self._origin
-        if any(frontier[shard, origin] < seq for shard, seq in self._dropped.items()):
+        if any(frontier[log] < seq for log, seq in self._dropped.items()):
             return None
-        for number, (shard, seq, _) in enumerate(self._commits, self._first):
-            if frontier[shard, origin] < seq:
-                return number
-        return self.end
+        return self._first
 
     def batch(
-        self, number: int, bytes_max: int = PUSH_BYTES_MAX
-    ) -> tuple[list[bytes], dict[int, int], int] | None:
-        """Commits from a number on; their last sequences by shard; the number after them.
+        self,
+        number: int,
+        frontier: Frontier,
+        bytes_max: int = PUSH_BYTES_MAX,
+        *,
+        on_its_way: Mapping[LogKey, int],
+        own_only: bool = False,
+    ) -> Batch | None:
+        """What a peer lacks from a number on. None if it lacks own commits before that.
 
-        None if the number is no longer kept.
+        `on_its_way` is what it is about to have besides what its frontier says.
         """
         if number < self._first:
-            return None
+            start = self.start_for(frontier)
+            if start is None:
+                return None
+            number = start
         commits: list[bytes] = []
-        last: dict[int, int] = {}
+        last: dict[LogKey, int] = {}
         size = 0
-        index = number - self._first
-        while index < len(self._commits) and (not commits or size < bytes_max):
-            shard, seq, commit = self._commits[index]
-            commits.append(commit)
-            size += len(commit)
-            last[shard] = seq
+        kept, index, get = self._commits, number - self._first, frontier.get
+        while index < len(kept) and (size < bytes_max or not commits):
+            log, seq, commit = kept[index]  # cheap near both ends of a deque
+            own = log[1] == self.origin
+            if own or not own_only:
+                held = last.get(log)
+                if held is None:
+                    held = get(log, 0)
+                    if on_its_way:
+                        held = max(held, on_its_way.get(log, 0))
+                if seq == held + 1:
+                    commits.append(commit)
+                    size += len(commit)
+                    last[log] = seq
+                elif own and seq > held:
+                    return None
             index += 1
-        return commits, last, self._first + index
+        return Batch(commits, last, self._first + index)

@@ -1,6 +1,8 @@
-"""How much to send, or to ask for, at a time on a link that may be narrow."""
+"""How much to send, or to ask for: at a time, on a link that may be narrow; and in a second."""
 
 from __future__ import annotations
+
+from ..storage.limits import PULL_BURST_SECONDS
 
 
 class Pace:
@@ -21,3 +23,31 @@ class Pace:
     def lost(self, size: int) -> None:
         """The link was lost with a batch of at most so many bytes under way."""
         self.bytes = max(1, min(self.bytes, size) // 2)
+
+
+class Budget:
+    """A token bucket: so many bytes in a second, and no more than a short burst saved up.
+
+    What is asked for is only known once it has come, so the budget may be overdrawn by what was
+    under way; then nothing more is asked for until that is paid off.
+    """
+
+    def __init__(self, bytes_per_second: int, now: float) -> None:
+        self._rate = bytes_per_second
+        self.most = max(1, int(bytes_per_second * PULL_BURST_SECONDS))  # to ask for at a time
+        self._left = float(self.most)
+        self._at = now
+
+    def spend(self, size: int, now: float) -> None:
+        """So many bytes have come."""
+        self._fill(now)
+        self._left -= size
+
+    def wait(self, now: float) -> float:
+        """Seconds until more may be asked for; 0 if it may be now."""
+        self._fill(now)
+        return 0.0 if self._left > 0 else -self._left / self._rate + 0.001
+
+    def _fill(self, now: float) -> None:
+        self._left = min(self.most, self._left + (now - self._at) * self._rate)
+        self._at = now

@@ -7,18 +7,25 @@ import logging
 from collections.abc import Callable
 from math import ceil
 
+from ..gossip.answering import answer
 from ..gossip.clocks import Clocks
 from ..gossip.frontier import Frontier, LogKey
-from ..gossip.members import Cause, Objection
-from ..gossip.messages import Hello, Message, Refuse, ReportMessage, Sender
+from ..gossip.members import COPIED, Cause, Objection
+from ..gossip.messages import Compare, Compared, Hello, Message, Refuse, ReportMessage, Sender
 from ..gossip.outbox import Outbox
-from ..gossip.peer import Dialer, answer
+from ..gossip.pace import Budget
+from ..gossip.peer import Dialer
 from ..gossip.reports import Report, Told
+from ..gossip.routes import Routes
+from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
 from ..storage.errors import AnabranchError, DiskError
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
+from .comparing import Comparing
+from .fold import Held
+from .repair import Repair
 from .settler import Settler
 from .store import Store
 
@@ -38,11 +45,14 @@ class Replication:
         settler: Settler,
         outbox: Outbox,
         *,
+        repair: Repair,
+        comparing: Comparing,
         clock: Clock,
         clocks: Clocks,
         random: Random,
         network: Network,
         heartbeat_seconds: float,
+        pull_bytes_per_second: int,
         renew_report: Callable[[], None],
         on_learned: Callable[[], None],
         on_failure: Callable[[AnabranchError], None],
@@ -55,6 +65,8 @@ class Replication:
         self._store = store
         self._members = store.members
         self._settler = settler
+        self._repair = repair
+        self._comparing = comparing
         self._clock = clock
         self._clocks = clocks
         self._random = random
@@ -65,10 +77,14 @@ class Replication:
         self._closing: set[asyncio.Task[None]] = set()
         self._learned_at = 0  # the position of the record that names all origins known here
         self._cut_until: dict[str, float] = {}
+        self._to_pass_on: set[tuple[LogKey, int]] = set()  # of those on their way to the disk
+        self.budget = Budget(pull_bytes_per_second, clock.monotonic())
+        self._routes = Routes(self._members.table, self._members.me)
+        others = [member for member in self._members.table if member.name != self._members.me]
+        self.traffic = {member.name: Traffic() for member in others}
         self.dialers = {
-            member.name: Dialer(self, network, member)
-            for member in self._members.table
-            if member.name != self._members.me
+            member.name: Dialer(self, network, member, near=self._routes.is_near(member.name))
+            for member in others
         }
 
     async def answer(self, link: Link) -> None:
@@ -99,15 +115,15 @@ class Replication:
         store = self._store
         return Sender(self._members.epoch, store.boot, store.log.durable, self._clock.wall_ms())
 
-    async def meet(self, hello: Hello) -> Objection | None:
+    async def meet(self, hello: Hello, boot: int) -> Objection | None:
         """Check who is there; a new origin is durable before it counts."""
         members = self._members
-        objection = members.objection(hello)
+        objection = members.objection(hello, boot)
         if objection is not None:
             if objection.cause is Cause.KNOWN_AS:
                 self._we_are_strangers(hello.name, objection.text)
             return objection
-        if members.learn(hello):
+        if members.learn(hello, boot):
             self._learned_at = self._store.store_state(self._clock.wall_ms())
         position = self._learned_at  # also of what another link learned and may not see written
         await self._store.log.wait(position)
@@ -120,6 +136,9 @@ class Replication:
         """A peer does not want to talk to this node."""
         if refusal.cause == Cause.ORIGIN:
             self._we_are_strangers(name, refusal.reason)
+        elif refusal.cause == Cause.COPIED and self.stranger is None:
+            self.stranger = f"{name} does not take this node for {self._members.me}: {COPIED}"
+            _log.critical("%s", self.stranger)
 
     def _we_are_strangers(self, name: str, why: str) -> None:
         if self.stranger is None:
@@ -199,9 +218,70 @@ class Replication:
         """What a member was last heard to hold."""
         return self._settler.standings.of(origin).frontier
 
+    # -- routes ----------------------------------------------------------------------------------
+
     def pushes_to(self, name: str) -> bool:
-        """Whether this node's own link to a member pushes new commits there."""
-        return self.dialers[name].live
+        """Whether own commits are pushed to a member, or to its site's relay."""
+        dialers = self.dialers
+        if self._routes.is_near(name):
+            return dialers[name].pushes.live
+        site = self._members.member(name).site
+        return any(dialers[one].pushes.live for one in self._routes.rank(self._store.origin, site))
+
+    def is_relay(self, name: str) -> bool:
+        """Whether own commits are to be pushed to this member: a mate, or its site's relay."""
+        if self._routes.is_near(name):
+            return True
+        dialers = self.dialers
+        return (
+            self._routes.relay(
+                self._store.origin,
+                self._members.member(name).site,
+                lambda one: dialers[one].works,
+                lambda one: dialers[one].pushes.ready,
+            )
+            == name
+        )
+
+    def is_ahead_beside(self, name: str) -> bool:
+        """Whether another node of a member's site has own commits that it will pass on to it."""
+        mine, members = self._store.origin, self._members
+        frontier = self.frontier_of(members.origin(name) or 0)
+        for other in self._routes.rank(mine, members.member(name).site):
+            dialer = self.dialers[other]
+            if other == name or dialer.state != "connected":
+                continue
+            held = self.frontier_of(members.origin(other) or 0)
+            more = (log for log, seq in held.items() if log[1] == mine and seq > frontier[log])
+            if dialer.pushes.ahead_of(frontier, mine) or any(more):
+                return True
+        return False
+
+    def is_there(self, name: str) -> None:
+        """A member has dialled: it can be dialled now too."""
+        if self.dialers[name].state != "connected":
+            self.dialers[name].wake()
+
+    def turn(self, origin: int) -> int:
+        """How many mates come before this node in fetching an origin's commits."""
+        return self._routes.turn(origin, lambda one: self.dialers[one].state == "connected")
+
+    def a_mate_holds(self, log: LogKey, seq: int) -> bool:
+        """Whether a mate that can be reached holds a log so far."""
+        near = [name for name in self._routes.mates if self.dialers[name].state == "connected"]
+        origins = [self._members.origin(name) for name in near]
+        return any(self.frontier_of(one)[log] >= seq for one in origins if one is not None)
+
+    def publish(self, group: list[tuple[Held, bytes]]) -> None:
+        """Push what has become durable: own commits, and what mates get by this node."""
+        mine = self._store.origin
+        for held, body in group:
+            log = (held.shard, held.key[2])
+            if log[1] == mine:
+                self.outbox.add(log, held.seq, body)
+            elif (log, held.seq) in self._to_pass_on:
+                self._to_pass_on.discard((log, held.seq))
+                self.outbox.add(log, held.seq, body)
 
     # -- commits ---------------------------------------------------------------------------------
 
@@ -216,24 +296,29 @@ class Replication:
         return {
             log: (own, theirs)
             for log, (own, theirs) in behind.items()
-            if log[1] != mine and log not in self.held_back
+            if log[1] != mine and log not in self.held_back and log not in self._store.holes
         }
 
-    async def take(self, commits: list[bytes]) -> None:
+    async def take(self, commits: list[bytes], name: str) -> None:
         """Check commits, store those that fit, and return when they are durable.
 
         What does not follow on what is here, is here already, or is ahead of time is left out;
         the report that answers tells which. Raises BadFrame if a commit is not well-formed.
         """
+        pass_on = bool(self._routes.mates) and not self._routes.is_near(name)
         for body in commits:
             commit = receive(body, self._members.shards)
-            if self._welcome(commit):
+            if not self._repair.takes(commit, body) and self._welcome(commit):
                 self._store.receive(commit, body)
+                if pass_on:
+                    self._to_pass_on.add(((commit.shard, commit.origin), commit.seq))
         await self._store.log.wait_all()
 
     def _welcome(self, commit: Commit) -> bool:
         log = (commit.shard, commit.origin)
-        if self._members.priority(commit.origin) is None or commit.origin == self._store.origin:
+        if self._members.priority(commit.origin) is None:
+            return False
+        if commit.origin == self._store.origin and log not in self._store.holes:
             return False
         if commit.seq != self._store.arrived(*log) + 1 or commit.shard in self._settler.disputes:
             return False
@@ -274,21 +359,56 @@ class Replication:
             self._settler.settlement.seen_ahead(log, commit.seq, commit.hlc)
             self._on_learned()
 
-    async def give(self, wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
-        """Commits after a sequence, log by log, up to so many bytes (one at least)."""
+    async def give(
+        self, wanted: list[tuple[int, int, int, int]], bytes_max: int, name: str
+    ) -> list[bytes]:
+        """Commits of some stretches of logs, up to so many bytes (one at least)."""
         commits: list[bytes] = []
         size = 0
-        history = self._store.history
-        for shard, origin, after in wanted:
-            held = self._store.frontier[shard, origin]
+        history, pushes = self._store.history, self.dialers[name].pushes
+        pushes.asked(self._clock.monotonic())
+        for shard, origin, after, until in wanted:
+            log = (shard, origin)
+            if not until and pushes.bring(log, after):
+                continue
+            held = self._store.frontier[log]
+            held = min(held, until or held)
             for seq, position, length in history.log_entries(shard, origin, after):
                 if seq > held or (commits and size + length > bytes_max):
                     break
                 commits.append(history.body(position, length))
                 size += length
+                if not until:
+                    pushes.given(log, seq)
             if size >= bytes_max:
                 break
         return commits
+
+    def not_given(self, name: str) -> None:
+        """A link that a member dialled has ended: what it was given may not have come."""
+        self.dialers[name].pushes.not_given()
+
+    # -- holes and comparing --------------------------------------------------------------------
+
+    def lacking(self, origin: int) -> list[tuple[int, int, int, int]]:
+        """Stretches of logs that this node's disk has lost and that a member holds."""
+        return self._repair.lacking(origin, self.frontier_of(origin))
+
+    def question(self, name: str) -> Compare | None:
+        """What to ask a member about what both have settled."""
+        return self._comparing.question(name)
+
+    def answered(self, name: str, answer: Compared) -> None:
+        """A member has answered the question."""
+        self._comparing.answered(name, answer)
+
+    def unanswered(self, name: str) -> None:
+        """The link was lost before the question was answered."""
+        self._comparing.unanswered(name)
+
+    async def compare(self, question: Compare) -> Compared:
+        """The answer to a member's question."""
+        return self._comparing.compare(question)
 
     # -- time and luck ---------------------------------------------------------------------------
 

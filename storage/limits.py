@@ -27,6 +27,17 @@ GROUP_BYTES_MAX: Final = 32 * MIB  # waiting for the disk; beyond it appends ans
 RECORD_BYTES_MAX: Final = COMMIT_BYTES_MAX + 4 * MIB  # a commit and the longest header, or a state
 SCAN_WINDOW_BYTES: Final = 4 * MIB  # read at a time when a segment is scanned
 DISK_RESERVE_BYTES: Final = 32 * MIB  # kept free, so that promises can be stored when appends can't
+RESERVE_BYTES: Final = 4 * MIB  # of the file that is given up when others have filled the disk
+READ_AGAIN_BYTES: Final = 4 * KIB  # how closely a bad sector is encircled: what disks remap at once
+
+# Sealed segments.
+BLOCK_BYTES: Final = 256 * KIB  # decompressed to read one record; larger ones hardly pack better
+STORED_BYTES_MAX: Final = RECORD_BYTES_MAX + MIB  # a block of one record that can't be compressed
+BLOCKS_CACHED_BYTES: Final = 4 * MIB  # unpacked; a page of events lies in a few blocks
+DIRECTORIES_CACHED_MAX: Final = 64  # of 256 blocks each: as many as files are kept open
+SEAL_BYTES_PER_SECOND: Final = 32 * MIB  # a third of a core, and well above what comes in for long
+SEAL_SYNC_BYTES: Final = 4 * MIB  # synced at a time, so that the log's own syncs need not queue
+SEAL_AGAIN_SECONDS: Final = 60.0  # after the disk had no room
 
 # Clocks.
 MAX_CLOCK_OFFSET_MS: Final = 500  # a commit further ahead than this is held back
@@ -37,19 +48,34 @@ CEILING_RENEW_MS: Final = 200  # a new ceiling is stored when less than this is 
 SHARDS_DEFAULT: Final = 64
 SHARDS_MAX: Final = 4096
 MEMBERS_MAX: Final = 64
+BOOTS_KEPT_MAX: Final = 64  # of each member: who starts more often is not copied, but broken
 HEARTBEAT_SECONDS: Final = 0.1
 SILENCE_SECONDS: Final = 2.0  # a link that carries no answer for so long is dead
 CONNECT_SECONDS: Final = 3.0
 BACKOFF_SECONDS_MIN: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 3.0  # a healed site should be found within seconds
 RELAY_GRACE_SECONDS: Final = 1.0  # wait so long for a commit's own node before asking another
+FAIR_CHANCE_SECONDS: Final = 0.5  # for a peer's own link to come up, before its log is pulled
+PASS_ON_SECONDS: Final = 3.0  # wait so long for each mate whose turn it is to fetch and pass it on
 FRAME_BYTES_MAX: Final = 32 * MIB  # a push of the largest commits, unpacked
 HELLO_BYTES_MAX: Final = 64 * KIB  # the table of members; all that a stranger can make us unpack
 COMPRESS_ABOVE_BYTES: Final = 4 * KIB  # smaller frames cost more to pack than to send
 PUSH_BYTES_MAX: Final = 2 * MIB  # one push; two in memory for each peer
 PUSH_WINDOW_BYTES: Final = 16 * MIB  # own recent commits kept for peers that are close behind
 PULL_BYTES_MAX: Final = 512 * KIB  # one answer to a pull: a few milliseconds of the loop
+PULL_BYTES_PER_SECOND: Final = 64 * MIB  # catching up leaves half a gigabit link to new appends
+PULL_BURST_SECONDS: Final = 0.25  # of pulls saved up: more than passes between two looks
 PULL_LOGS_MAX: Final = 256  # (shard, origin) logs asked for in one pull
+
+# Anti-entropy.
+COMPARE_SECONDS: Final = 10.0  # a healthy comparison is 200 bytes
+SCRUB_SECONDS: Final = 7 * 24 * 3600.0  # as long as damage may stay unnoticed
+SCRUB_BYTES_PER_SECOND_MIN: Final = 64 * KIB  # so a small log is read many times in that time
+HEAL_WAIT_SECONDS: Final = 2.0  # a reader of a damaged record waits so long for a peer's copy
+TREE_LEVELS_MAX: Final = 16  # 16 children a node: more than 64 bits of sequences
+COMPARE_SHARDS_MAX: Final = 64  # whose logs one answer names: 9 origins of 64 shards are 32 KiB
+DIFFERENCES_MAX: Final = 1000  # found by one comparison; the next one finds the rest
+COMPARE_NODES_MAX: Final = 128  # whose children one answer names: 64 KiB of hashes
 
 # Settlement.
 PROMISES_KEPT_MAX: Final = 64  # for each shard and origin; thinning them is safe, only coarser
@@ -57,6 +83,7 @@ SETTLED_ROOTS_KEPT: Final = 256  # for each shard: how far apart two nodes can b
 SETTLE_PAUSE_SECONDS: Final = (
     0.02  # unless somebody waits: a shard's turn costs as much as a commit
 )
+SETTLE_ROOM_BYTES: Final = 12 * MIB  # free space without which the index is not written any more
 SETTLE_BATCH_COMMITS: Final = 512  # settled in one go before the loop gets its turn
 
 # Memory.

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import ModuleType
 
-from ...gossip import peer, settlement, wire
+from ...gossip import answering, peer, pulling, settlement, wire
 from ...node import history, recovery, settler
 
 _PLACES: tuple[tuple[str, ModuleType, str], ...] = (
     ("push_bytes", peer, "PUSH_BYTES_MAX"),
     ("pull_bytes", peer, "PULL_BYTES_MAX"),
-    ("pull_logs", peer, "PULL_LOGS_MAX"),
+    ("pull_bytes", answering, "PULL_BYTES_MAX"),
+    ("pull_bytes", pulling, "PULL_BYTES_MAX"),
+    ("pull_logs", answering, "PULL_LOGS_MAX"),
+    ("pull_logs", pulling, "PULL_LOGS_MAX"),
     ("promises", settlement, "PROMISES_KEPT_MAX"),
     ("compress_above_bytes", wire, "COMPRESS_ABOVE_BYTES"),
     ("roots", history, "SETTLED_ROOTS_KEPT"),

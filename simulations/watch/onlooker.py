@@ -183,14 +183,16 @@ class Life:
     def _give(self, give: Callable[..., Any]) -> Callable[..., Any]:
         marks, mine = self._watcher.history.marks, self.node.store.origin
 
-        async def watched(wanted: list[tuple[int, int, int]], bytes_max: int) -> list[bytes]:
-            commits: list[bytes] = await give(wanted, bytes_max)
-            logs = tuple(part for shard, origin, _ in wanted for part in (shard, origin))
+        async def watched(
+            wanted: list[tuple[int, int, int, int]], bytes_max: int, *asker: str
+        ) -> list[bytes]:
+            commits: list[bytes] = await give(wanted, bytes_max, *asker)
+            logs = tuple(part for shard, origin, *_ in wanted for part in (shard, origin))
             self._steps[logs] = self._steps.get(logs, 0) + 1 if commits else 0
             if commits:
                 marks.reach("commits were pulled")
                 self._watcher.pulled(sum(len(commit) for commit in commits))
-                if any(origin != mine for _, origin, _ in wanted):
+                if any(origin != mine for _, origin, *_ in wanted):
                     marks.reach("commits went around a broken link")
             if self._steps[logs] == _STEPS:
                 marks.reach("a pull took many steps")
@@ -208,9 +210,9 @@ class Life:
     def _take(self, take: Callable[[list[bytes]], Any]) -> Callable[[list[bytes]], Any]:
         history = self._watcher.history
 
-        async def watched(commits: list[bytes]) -> None:
+        async def watched(commits: list[bytes], *sender: str) -> None:
             stored = self._taking = []  # `take` stores all that it does before it waits
-            await take(commits)
+            await take(commits, *sender)
             history.transfers.sent += len(commits)
             history.marks.reach("a commit was held back", len(self.node.replication.held_back))
             if len(stored) < len(commits):

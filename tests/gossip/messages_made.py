@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from anabranch.gossip.messages import (
     PROTOCOL,
     Ack,
+    Compare,
+    Compared,
     Give,
     Hello,
     Message,
@@ -15,7 +17,7 @@ from anabranch.gossip.messages import (
     Sender,
 )
 from anabranch.gossip.reports import Report
-from anabranch.storage.limits import SHARDS_MAX
+from anabranch.storage.limits import SHARDS_MAX, TREE_LEVELS_MAX
 
 TABLE = [("ny1", "ny", 0, 11), ("lon1", "lon", 1, 0)]
 SENDER = Sender(1, 2**64 - 1, 4096, 1_700_000_000_123)
@@ -31,13 +33,20 @@ ONE_OF_EACH = [
     Message(SENDER, ReportMessage(1 << 60, True), REPORTS),
     Message(SENDER, Push([b"commit", b"", bytes(32)]), REPORTS[:1]),
     Message(SENDER, Ack(), REPORTS[1:]),
-    Message(SENDER, Pull([(0, 11, 0), (4095, 22, 9)], 524_288)),
+    Message(SENDER, Pull([(0, 11, 0, 0), (4095, 22, 9, 12)], 524_288)),
     Message(SENDER, Give([b"commit"])),
+    Message(SENDER, Compare(111 << 48, bytes(32), [3], [(3, 11, 40, 1, 2)])),
+    Message(SENDER, Compared(110 << 48, [bytes(32)], [(3, 11, 40, bytes(32))], [bytes(64)])),
 ]
 
 words = st.one_of(st.integers(0, (1 << 64) - 1), st.sampled_from([0, 127, 128, (1 << 64) - 1]))
 shards = st.integers(0, SHARDS_MAX - 1)
 logs = st.lists(st.tuples(shards, words, words), max_size=4)
+stretches = st.lists(st.tuples(shards, words, words, words), max_size=4)
+hashes = st.binary(min_size=32, max_size=32)
+levels = st.integers(1, TREE_LEVELS_MAX)
+nodes = st.lists(st.tuples(shards, words, words, levels, words), max_size=4)
+roots = st.lists(st.tuples(shards, words, words, hashes), max_size=4)
 commits = st.lists(st.binary(max_size=60), max_size=4)
 claims = st.none() | st.tuples(shards, words, st.binary(min_size=32, max_size=32))
 reports = st.builds(Report, words, words, words, words, words, words, claims, logs)
@@ -56,8 +65,10 @@ bodies = st.one_of(
     st.builds(ReportMessage, words, st.booleans()),
     st.builds(Push, commits),
     st.just(Ack()),
-    st.builds(Pull, logs, words),
+    st.builds(Pull, stretches, words),
     st.builds(Give, commits),
+    st.builds(Compare, words, hashes, st.lists(shards, max_size=4), nodes),
+    st.builds(Compared, words, st.lists(hashes, max_size=4), roots, commits),
 )
 messages = st.builds(
     Message, st.builds(Sender, words, words, words, words), bodies, st.lists(reports, max_size=3)

@@ -6,6 +6,7 @@ import pytest
 
 from anabranch.gossip.members import Cause, Member, Members
 from anabranch.gossip.messages import PROTOCOL, Hello
+from anabranch.storage.limits import BOOTS_KEPT_MAX
 
 TABLE = (
     Member("ny1", "ny", 0, "http://a:1"),
@@ -170,3 +171,24 @@ def test_to_know_another_member_by_another_origin_makes_neither_side_a_stranger(
     assert "tok1" in found.text
     assert f"{34:016x}" in found.text
     assert f"{33:016x}" in found.text
+
+
+def test_a_boot_that_was_followed_by_a_newer_one_is_a_copied_directory():
+    mine, hello = members(), hello_of("lon1")
+    for boot in (7, 8):
+        assert mine.objection(hello, boot) is None
+        mine.learn(hello, boot)
+    assert mine.objection(hello, 8) is None
+    assert mine.objection(hello, 9) is None
+    assert mine.objection(hello_of("tok1"), 7) is None
+    found = mine.objection(hello, 7)
+    assert found.cause is Cause.COPIED
+    assert "copies of one data directory" in found.text
+
+
+def test_only_the_last_boots_are_remembered():
+    mine, hello = members(), hello_of("lon1")
+    for boot in range(1, 2 * BOOTS_KEPT_MAX):
+        mine.learn(hello, boot)
+    assert [len(boots) for boots in mine._boots.values()] == [BOOTS_KEPT_MAX]
+    assert mine.objection(hello, 2 * BOOTS_KEPT_MAX - 2).cause is Cause.COPIED

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anabranch.gossip import messages, peer
+from anabranch.gossip import messages, pulling, pushing
 from anabranch.gossip.clocks import WINDOW_SECONDS
 from anabranch.gossip.members import Cause
 from anabranch.gossip.transport import LINK_PATH
@@ -32,7 +32,10 @@ def test_kinds_are_those_of_the_code():
     kinds = {int(kind): name for kind, name, *_ in table("Message")[6:] if kind.isdigit()}
     assert {name.upper(): kind for kind, name in kinds.items()} == {
         name: getattr(messages, name)
-        for name in ("HELLO", "REFUSE", "REPORT", "PUSH", "ACK", "PULL", "GIVE")
+        for name in (
+            *("HELLO", "REFUSE", "REPORT", "PUSH", "ACK", "PULL", "GIVE"),
+            *("COMPARE", "COMPARED"),
+        )
     }
 
 
@@ -52,7 +55,10 @@ def test_times_and_bounds_are_those_of_the_code():
         [limits.COMPRESS_ABOVE_BYTES],
         [limits.PUSH_BYTES_MAX],
         [limits.PULL_BYTES_MAX],
+        [limits.PULL_BYTES_PER_SECOND],
         [limits.PULL_LOGS_MAX],
+        [limits.COMPARE_SHARDS_MAX],
+        [limits.COMPARE_NODES_MAX],
         [limits.MEMBERS_MAX],
         [limits.SHARDS_MAX],
     ]
@@ -63,11 +69,14 @@ def test_times_and_bounds_are_those_of_the_code():
     [
         f"version {messages.PROTOCOL}\n",
         f"the path `{LINK_PATH}`",
-        f"has not moved for {limits.RELAY_GRACE_SECONDS:.0f} s",
+        f"has held for {limits.RELAY_GRACE_SECONDS:.0f} s",
+        f"{limits.PASS_ON_SECONDS:.0f} s for each mate",
+        f"for {limits.FAIR_CHANCE_SECONDS} s",
+        f"no answer for {limits.RELAY_GRACE_SECONDS:.0f} s",
         f"at most {limits.MAX_CLOCK_OFFSET_MS} ms",
-        f"each {peer.RETRY_SECONDS} s",
-        f"repeated after {peer.RETRY_SECONDS} s",
-        f"no longer than {peer.PULL_TURN_SECONDS * 1000:.0f} ms",
+        f"each {pushing.RETRY_SECONDS} s",
+        f"repeated after {pushing.RETRY_SECONDS} s",
+        f"no longer than {pulling.PULL_TURN_SECONDS * 1000:.0f} ms",
         f"the last {WINDOW_SECONDS:.0f} to {2 * WINDOW_SECONDS:.0f} seconds",
         f"whenever {limits.HEARTBEAT_SECONDS * 1000:.0f} ms",
         f"*shard* is 0 to {limits.SHARDS_MAX - 1}",

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from anabranch.node.fold import Held
 from anabranch.node.node import Node
+from anabranch.node.replication import Replication
 from anabranch.node.store import Store
 from anabranch.storage.log import Log
 from anabranch.storage.segment import Scan
@@ -29,12 +30,12 @@ def push_before_fsync() -> AbstractContextManager[Any]:
     def planted_stamp(self: Store, draft: Any, wall_ms: int) -> Held:
         held = stamp(self, draft, wall_ms)
         node: Node = self._on_group.__self__  # type: ignore[attr-defined]
-        node.outbox.add(held.shard, held.seq, self._on_its_way[-1][1])
+        node.outbox.add((held.shard, self.origin), held.seq, self._on_its_way[-1][1])
         return held
 
     return together(
         patch.object(Store, "stamp", planted_stamp),
-        edited(Node._on_group, ("self.outbox.add(held.shard, held.seq, body)", "pass")),
+        edited(Replication.publish, ("if log[1] == mine:", "if False:")),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from anabranch.gossip.answering import answer
 from anabranch.gossip.pace import Pace
-from anabranch.gossip.peer import Dialer, answer
+from anabranch.gossip.peer import Dialer
 from anabranch.node.replication import Replication
 
 from .registry import edited, planted, unseen

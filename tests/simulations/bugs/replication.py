@@ -8,6 +8,7 @@ from typing import Any
 from anabranch.gossip import wire
 from anabranch.gossip.outbox import Outbox
 from anabranch.gossip.peer import Dialer
+from anabranch.gossip.pulling import Pulls
 from anabranch.node.history import History
 from anabranch.node.replication import Replication
 from anabranch.node.store import Store
@@ -105,19 +106,19 @@ def drop_commits_when_the_outbox_is_full() -> AbstractContextManager[Any]:
 @planted
 def push_the_newest_first() -> AbstractContextManager[Any]:
     """The commits of one push are in reverse."""
-    return edited(Outbox.batch, ("return commits, last", "return commits[::-1], last"))
+    return edited(Outbox.batch, ("Batch(commits, last", "Batch(commits[::-1], last"))
 
 
 @planted
 def never_pull_from_a_third_node() -> AbstractContextManager[Any]:
     """A commit whose own node is out of reach does not find its way around."""
-    return edited(Dialer._wanted, ("or now - since >= RELAY_GRACE_SECONDS", "and log"))
+    return edited(Pulls._grace, ("turn or RELAY_GRACE_SECONDS", "(turn + 1000)"))
 
 
 @planted
 def a_lost_link_keeps_its_pull() -> AbstractContextManager[Any]:
     """The logs that it was asking for are never asked for by another link."""
-    return edited(Dialer._try, ("self._release_pull()", "pass"))
+    return edited(Dialer._end, ("self._pulls.release()", "pass"))
 
 
 @planted
@@ -129,4 +130,4 @@ def never_ask_again_for_what_was_held_back() -> AbstractContextManager[Any]:
 @planted
 def pull_each_log_once() -> AbstractContextManager[Any]:
     """A log that was asked for stays with the link that asked."""
-    return edited(Dialer._release_pull, ("self._host.pulling.discard((shard, origin))", "pass"))
+    return edited(Pulls.release, ("self._host.pulling.discard((shard, origin))", "pass"))

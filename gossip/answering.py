@@ -1,0 +1,95 @@
+"""The side of a link that answers: it takes pushes, gives what is pulled, reports and compares."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..storage.errors import BadFrame, PeerError, Refused
+from ..storage.limits import (
+    CONNECT_SECONDS,
+    HELLO_BYTES_MAX,
+    PULL_BYTES_MAX,
+    PULL_LOGS_MAX,
+    SILENCE_SECONDS,
+)
+from .conversation import Conversation
+from .host import Host
+from .members import Cause, Objection
+from .messages import (
+    Ack,
+    Body,
+    Compare,
+    Compared,
+    Give,
+    Hello,
+    Pull,
+    Push,
+    Refuse,
+    ReportMessage,
+)
+from .transport import Link
+
+
+async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
+    """Serve a link that another node has dialled, until it ends.
+
+    `opened` is kept up to date with the links by the name of who dialled them.
+    """
+    talk = Conversation(host, link)
+    name = ""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            hello = await _expect_hello(host, talk)
+            await talk.send(host.hello(), reports=False)
+        name = hello.name
+        opened.setdefault(name, []).append(link)
+        talk.count_as(host.traffic[name])
+        host.is_there(name)
+        while True:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                message = await talk.receive()
+            host.learn(hello.origin, message)
+            body = await _reply(host, name, message.body)
+            await talk.send(body, reports=not isinstance(body, Compared))
+    except (PeerError, TimeoutError):
+        pass  # the one who dialled sees it and dials again
+    finally:
+        if link in opened.get(name, ()):
+            opened[name].remove(link)
+            host.not_given(name)
+        await link.close()
+
+
+async def _reply(host: Host, name: str, body: Body) -> Body:
+    match body:
+        case Push(commits):
+            await host.take(commits, name)
+            return Ack()
+        case Pull(wanted, bytes_max):
+            bytes_max = min(bytes_max, PULL_BYTES_MAX)
+            return Give(await host.give(wanted[:PULL_LOGS_MAX], bytes_max, name))
+        case ReportMessage(close):
+            await host.close_up(close)
+            return ReportMessage(0, host.pushes_to(name))
+        case Compare():
+            return await host.compare(body)
+        case _:
+            raise BadFrame(f"{type(body).__name__} is not for the side that answers")
+
+
+async def _expect_hello(host: Host, talk: Conversation) -> Hello:
+    """The other side's hello; refuses and raises if it is not welcome."""
+    message = await talk.receive(HELLO_BYTES_MAX)
+    if isinstance(message.body, Refuse):
+        raise Refused(message.body.reason)
+    if not isinstance(message.body, Hello):
+        raise BadFrame("a link begins with a hello")
+    hello = message.body
+    if host.is_cut(hello.name):
+        objection: Objection | None = Objection(Cause.DRILL, "a drill has cut this link")
+    else:
+        objection = await host.meet(hello, message.sender.boot)
+    if objection is not None:
+        await talk.send(Refuse(objection.cause, objection.text), reports=False)
+        raise Refused(objection.text)
+    return hello
