@@ -27,6 +27,7 @@ COMMANDS = (
     "compare",
     "replay",
     "drill",
+    "verify",
     "simulate",
 )
 

@@ -25,8 +25,9 @@ from ..node.http import Face
 from ..node.logs import set_up
 from ..node.node import Node
 from ..storage.disk import FileDisk
-from ..storage.errors import AnabranchError, ConfigError
+from ..storage.errors import AnabranchError, ConfigError, DiskFull
 from ..storage.index_rocks import RocksIndex
+from ..storage.log import RESERVE
 
 _log = logging.getLogger(__name__)
 _SWITCH_SECONDS: Final = 0.001  # the thread that waits for the disk must get the lock back soon
@@ -58,6 +59,17 @@ def _run(main: asyncio._CoroutineLike[int]) -> int:
     return uvloop.run(main)  # type: ignore[arg-type]
 
 
+def _open_index(disk: FileDisk) -> RocksIndex:
+    """Open the index, if need be with the room that is kept for a full disk."""
+    try:
+        return RocksIndex(disk.directory / "index")
+    except DiskFull:
+        if RESERVE not in disk.list(""):
+            raise
+        disk.remove(RESERVE)
+        return RocksIndex(disk.directory / "index")
+
+
 async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool) -> int:
     ended = asyncio.Event()
     disk = FileDisk(data)
@@ -65,7 +77,7 @@ async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool)
         cluster,
         name,
         disk=disk,
-        index=RocksIndex(disk.directory / "index"),
+        index=_open_index(disk),
         clock=SystemClock(),
         random=SystemRandom(),
         network=WebSocketNetwork(),

@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 from ..gossip.members import Member
 from ..storage.errors import ConfigError
 from ..storage.limits import (
+    COMPARE_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_CLOCK_OFFSET_MS,
     MEMBERS_MAX,
+    PULL_BYTES_PER_SECOND,
     PUSH_WINDOW_BYTES,
+    SCRUB_SECONDS,
     SEGMENT_BYTES,
     SHARDS_DEFAULT,
     SHARDS_MAX,
@@ -30,7 +33,10 @@ class Tuning:
     heartbeat_seconds: float = HEARTBEAT_SECONDS  # how long settlement waits for idle members
     segment_bytes: int = SEGMENT_BYTES
     push_window_bytes: int = PUSH_WINDOW_BYTES  # memory for peers that are close behind
+    pull_bytes_per_second: int = PULL_BYTES_PER_SECOND  # so that catching up leaves room for pushes
     max_clock_offset_ms: int = MAX_CLOCK_OFFSET_MS  # DESIGN 4; the same at all nodes
+    compare_seconds: float = COMPARE_SECONDS  # between two comparisons with a member nearby
+    scrub_seconds: float = SCRUB_SECONDS  # in which all that is on the disk is read once
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,11 @@ class StreamFold:
         self.pending.insert(at, held)
         del self._folded[at:]
 
+    def remove(self, held: Held) -> None:
+        """Forget a commit that never came to be."""
+        self.refold_from(held)
+        del self.pending[self.place_of(held)]
+
     def refold_from(self, held: Held) -> None:
         """Forget the folding of a commit and of all after it."""
         del self._folded[self.place_of(held) :]
@@ -182,6 +187,16 @@ class ShardFold:
             return None
         insort(same, held)
         return same[1] if same[0] is held else None
+
+    def remove(self, held: Held) -> Held | None:
+        """Forget a commit that never came to be; the one that is now first under its id, if any."""
+        del self.pending[bisect_left(self.pending, held)]
+        same = self.by_id[held.id]
+        first = same[0] is held
+        same.remove(held)
+        if not same:
+            del self.by_id[held.id]
+        return same[0] if first and same else None
 
     def seen(self, held: Held) -> bool:
         """Whether its commit id has a lower key than its own."""

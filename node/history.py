@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..gossip.frontier import LogKey
 from ..storage import keys
 from ..storage.commit import Commit, read_header
-from ..storage.errors import DamagedLog
+from ..storage.errors import DamagedIndex
 from ..storage.index import Index
 from ..storage.keys import Mark, Place
 from ..storage.limits import SETTLED_ROOTS_KEPT, STREAMS_CACHED_MAX
@@ -31,7 +31,9 @@ from .fold import (
     ShardFold,
     StreamFold,
 )
+from .trees import Trees
 
+_LOOKED_AT_ONCE = 512
 EMPTY_MARK = Mark(0, 0, 0, bytes(32))
 _sha256 = hashlib.sha256
 
@@ -49,9 +51,13 @@ class History:
         self._marks = [self._stored_mark(shard) for shard in range(shards)]
         self._roots: list[OrderedDict[int, bytes]] = [OrderedDict() for _ in range(shards)]
         self._puts: list[tuple[bytes, bytes]] = []  # settled and not in the index yet
+        self.settled = dict(self._settled_frontier())  # the last settled sequence of every log
+        self.trees = Trees(index, shards, self.leaf, self.settled)
         self._replay_from = self.replay_from()
         self._synced = self.synced()
         self.tentative_commits = 0
+        self.state: bytes | None = None  # the last state record on disk
+        self.hole: int | None = None  # damage from which on a replay has to read again
 
     # -- taking commits in ---------------------------------------------------------------------
 
@@ -74,6 +80,19 @@ class History:
         else:
             unsettled.append(held)
         self.tentative_commits += 1
+
+    def remove(self, held: Held) -> None:
+        """Forget the newest commit of a log, which did not get to the disk."""
+        first = self._shards[held.shard].remove(held)
+        if first is not None:
+            self.stream(first.stream).refold_from(first)
+        self._streams[held.stream].remove(held)
+        self._rest(held.stream)
+        log = (held.shard, held.key[2])
+        self._unsettled[log].pop()
+        if not self._unsettled[log]:
+            del self._unsettled[log]
+        self.tentative_commits -= 1
 
     def settle(self, shard_number: int, watermark: int, commits_max: int) -> list[Held]:
         """Make final what lies at or below a stamp, or the first so many commits of it; these.
@@ -127,7 +146,8 @@ class History:
                 held.position, held.length, held.count, first, outcome, *held.key, shard
             )
             put((order, value))
-            put((keys.log_key(shard, held.key[2], held.seq), order))
+            put((keys.log_key(shard, held.key[2], held.seq), keys.log_value(order, held.hash)))
+            self.settled[shard, held.key[2]] = held.seq
             if not held.known_before:
                 put((keys.commit_key(held.id, shard), order))
             if outcome in (ACCEPTED, KEPT):
@@ -155,12 +175,18 @@ class History:
             self._synced = max(self._synced, self._log.durable)
             self._puts.append((keys.REPLAY_FROM, keys.number_value(self._replay_from)))
             self._puts.append((keys.SYNCED, keys.number_value(self._synced)))
+            if self.state is not None:
+                self._puts.append((keys.STATE, self.state))
+                self.state = None
+            self._puts += self.trees.take_unwritten()
             self._index.write(self._puts)
             self._puts = []
 
     def oldest_unsettled(self) -> int:
         """Where in the log the oldest commit that is not settled may be."""
         oldest = self._log.durable  # what came later may not be held yet
+        if self.hole is not None:
+            oldest = min(oldest, self.hole)
         for unsettled in self._unsettled.values():
             oldest = min(oldest, unsettled[0].position)
         return oldest
@@ -262,10 +288,7 @@ class History:
     def _place(self, order: bytes) -> Place:
         value = self._index.get(order)
         if value is None:
-            raise DamagedLog(
-                "the index contradicts itself: stop the node, delete its `index` folder and start "
-                "it again; it is rebuilt from the log"
-            )
+            raise DamagedIndex("the index contradicts itself: it will be rebuilt from the log")
         return keys.place(value)
 
     def all_tentative(self) -> Iterator[Standing]:
@@ -280,14 +303,79 @@ class History:
         if first_unsettled is None or after + 1 < first_unsettled:
             start = keys.log_key(shard, origin, after + 1)
             stop = keys.log_key(shard, origin, (1 << 64) - 1)
-            for key, order in self._index.scan(start, stop):
-                found = self._place(order)
+            for key, value in self._index.scan(start, stop):
+                found = self._place(keys.order_in(value))
                 yield keys.log_of(key)[2], found.position, found.length
         if unsettled and first_unsettled is not None:
             for held in islice(unsettled, max(0, after + 1 - first_unsettled), None):
                 if not held.durable:
                     return
                 yield held.seq, held.position, held.length
+
+    def held(self, shard: int, origin: int, seq: int) -> Held | None:
+        """A tentative commit of a log."""
+        unsettled = self._unsettled.get((shard, origin))
+        at = seq - unsettled[0].seq if unsettled else -1
+        return unsettled[at] if unsettled and 0 <= at < len(unsettled) else None
+
+    def leaf(self, log: LogKey, seq: int) -> bytes | None:
+        """The hash of a commit that is here."""
+        held = self.held(*log, seq)
+        if held is not None:
+            return held.hash
+        value = self._index.get(keys.log_key(*log, seq))
+        return None if value is None else keys.leaf_in(value)
+
+    def place_in_log(self, shard: int, origin: int, seq: int) -> tuple[int, int] | None:
+        """(position, length) of a commit that is here."""
+        held = self.held(shard, origin, seq)
+        if held is not None:
+            return held.position, held.length
+        value = self._index.get(keys.log_key(shard, origin, seq))
+        if value is None:
+            return None
+        found = self._place(keys.order_in(value))
+        return found.position, found.length
+
+    def within(self, position: int, end: int) -> Iterator[tuple[LogKey, int] | None]:
+        """The commits whose records lie in a range of the log; None now and then on the way.
+
+        Looks at every commit: damage is rare, and an index by position would cost each append.
+        """
+        yield from [
+            (log, held.seq)
+            for log, unsettled in self._unsettled.items()
+            for held in unsettled
+            if position <= held.position < end
+        ]
+        for count, (key, value) in enumerate(self._index.scan(b"q", b"r")):
+            found = self._place(keys.order_in(value))
+            if position <= found.position < end:
+                shard, origin, seq = keys.log_of(key)
+                yield (shard, origin), seq
+            elif count % _LOOKED_AT_ONCE == 0:
+                yield None
+
+    def move(self, shard: int, origin: int, seq: int, position: int, length: int) -> None:
+        """The record of a commit is at another position: its old one is damaged."""
+        held = self.held(shard, origin, seq)
+        if held is not None:
+            held.position, held.length = position, length
+            return
+        value = self._index.get(keys.log_key(shard, origin, seq))
+        if value is not None:
+            order = keys.order_in(value)
+            found = self._place(order)._replace(position=position, length=length)
+            self._index.write([(order, keys.place_value(*found))])
+
+    def mend_leaf(self, log: LogKey, seq: int, leaf: bytes) -> None:
+        """Put right the hash of a settled commit, and the tree above it."""
+        key = keys.log_key(*log, seq)
+        value = self._index.get(key)
+        if value is not None:
+            self._index.write([(key, keys.log_value(keys.order_in(value), leaf))])
+            self.trees.replace(log, seq)
+            self._index.write(self.trees.take_unwritten())
 
     # -- marks ---------------------------------------------------------------------------------
 
@@ -310,7 +398,7 @@ class History:
         mark = self._marks[shard]
         return mark.running if mark.commits == commits else self._roots[shard].get(commits)
 
-    def settled_frontier(self) -> Iterable[tuple[LogKey, int]]:
+    def _settled_frontier(self) -> Iterable[tuple[LogKey, int]]:
         """The last settled sequence of every log."""
         key = b"q"
         while True:
@@ -326,6 +414,18 @@ class History:
     def replay_from(self) -> int:
         """Where in the log a replay has to begin."""
         return self._stored_number(keys.REPLAY_FROM)
+
+    def scrubbed(self) -> int:
+        """Where in the log the scrub goes on."""
+        return self._stored_number(keys.SCRUBBED)
+
+    def note_scrubbed(self, position: int) -> None:
+        """Remember where the scrub is."""
+        self._index.write([(keys.SCRUBBED, keys.number_value(position))])
+
+    def checkpoint(self) -> bytes | None:
+        """The last state record before there, if the index has it."""
+        return self._index.get(keys.STATE)
 
     def synced(self) -> int:
         """Up to where the log was on disk when the index was last written."""

@@ -19,7 +19,6 @@ from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, REJEC
 from ..storage.errors import (
     AnabranchError,
     BadRequest,
-    DamagedLog,
     NotBuiltYet,
     NotFound,
     RevisionConflict,
@@ -33,13 +32,14 @@ from ..storage.limits import (
     KEY_BYTES_MAX,
 )
 from . import render
+from .digest import digest, read_cut
 from .http_read import Reads
 from .intake import draft_of
 from .node import Node
 from .position import commit_position
 from .query import Query, stream_name
 from .receipt import Receipt
-from .status import digest, state_of, status
+from .status import state_of, status
 
 _log = logging.getLogger(__name__)
 _PROBLEM: Final = "application/problem+json"
@@ -93,10 +93,10 @@ class Face:
         try:
             path, _, query = request.raw_path.partition("?")
             handler = self._handler(request.method, path)
+            if request.method == "GET":
+                return await self._node.repair.around(lambda: handler(request, Query(path, query)))
             return await handler(request, Query(path, query))
         except AnabranchError as error:
-            if isinstance(error, DamagedLog):
-                self._node.damaged(error)
             return self._problem(error)
         except (ConnectionError, web.HTTPException):
             raise
@@ -172,8 +172,8 @@ class Face:
         return _json(status(self._node))
 
     async def _digest(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
-        query.only()
-        return _json(digest(self._node))
+        query.only("cut")
+        return _json(digest(self._node, read_cut(query.get("cut", ""))))
 
     async def _live(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         return _json({"status": "live"})

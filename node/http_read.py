@@ -36,6 +36,12 @@ class Reads:
     def _site(self, origin: int) -> str:
         return self._node.members.site(origin)
 
+    async def _before(self, stream: str | None = None) -> None:
+        """What is shown is on disk, and what was here is not missing."""
+        await self._node.durable_before_read()
+        shard = None if stream is None else shard_of(stream, self._node.config.shards)
+        self._node.repair.check_whole(shard)
+
     # -- events ----------------------------------------------------------------------------------
 
     async def stream_events(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
@@ -47,7 +53,7 @@ class Reads:
         backward = query.one_of("direction", {"forward": False, "backward": True}, default=False)
         start = query.whole("from", None, 0, _REVISION_MAX)
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX)
-        await self._node.durable_before_read()
+        await self._before(name)
         page = stream_page(
             self._node.history,
             name,
@@ -74,7 +80,7 @@ class Reads:
         read = _read(query.get("read", "settled"))
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX)
         after = query.get("after", "")
-        await self._node.durable_before_read()
+        await self._before()
         page = order_page(
             self._node.history,
             after=read_position(after) if after else None,
@@ -140,7 +146,7 @@ class Reads:
         query.only("prefix", "after", "limit")
         prefix, after = query.get("prefix", ""), query.get("after", "")
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX) or _LIMIT_DEFAULT
-        await self._node.durable_before_read()
+        await self._before()
         history, shards = self._node.history, self._node.config.shards
         settled = dict(history.names(prefix, after or None, limit + 1))
         tentative = [n for n in history.tentative_names(prefix) if not after or n > after]
@@ -161,7 +167,7 @@ class Reads:
         """GET /v1/streams/{stream}."""
         query.only()
         name = stream_name(query.path.split("/")[3])
-        await self._node.durable_before_read()
+        await self._before(name)
         first, last = self._edge(name, backward=False), self._edge(name, backward=True)
         return _json(
             {
@@ -243,6 +249,7 @@ class Reads:
         query.only("after", "limit")
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX) or _LIMIT_DEFAULT
         after = query.get("after", "")
+        await self._before()
         key, _ = read_position(after) if after else ((0, 0, 0), 0)
         until = self._node.settler.final_until()
         rows: list[dict[str, Any]] = []

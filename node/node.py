@@ -20,6 +20,7 @@ from ..storage.commit import Draft, shard_of
 from ..storage.disk import Disk
 from ..storage.errors import (
     AnabranchError,
+    DamagedIndex,
     DamagedLog,
     DiskFull,
     Overloaded,
@@ -31,17 +32,26 @@ from ..storage.errors import (
 )
 from ..storage.index import Index
 from ..storage.keys import Place
-from ..storage.limits import DISK_RESERVE_BYTES, SETTLE_PAUSE_SECONDS
+from ..storage.limits import (
+    CEILING_AHEAD_MS,
+    DISK_RESERVE_BYTES,
+    SETTLE_PAUSE_SECONDS,
+    SETTLE_ROOM_BYTES,
+)
 from ..storage.log import Log
+from ..storage.sealer import Sealer
 from ..storage.stamp import milliseconds, stamp_of
 from ..storage.state import State
 from .clock import Clock, Random
+from .comparing import Comparing
 from .config import ClusterConfig
 from .fold import SHADOWED, TENTATIVE, Held, OrderKey, fits
 from .history import History
 from .receipt import Receipt, place_receipt, settled_receipt, tentative_receipt
 from .recovery import Recovered, recover
+from .repair import Repair
 from .replication import Replication
+from .scrub import Scrub
 from .settler import Settler
 from .store import Store
 
@@ -84,6 +94,7 @@ class Node:
         self._settling = False  # before long
         self._settling_now = False
         self._ended = False
+        self._reserve_due = True  # it may have been given up when the disk was full
         self._free_bytes = 0
         self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
         self.started = clock.monotonic()
@@ -92,51 +103,89 @@ class Node:
 
     async def start(self) -> None:
         """Read the directory back, and begin to serve. Raises DiskError, ConfigError."""
+        self._join(self._read_back())
+        self.log.start()
+        if self.store.holes.unsure:  # what it promised may be lost: it was not above this
+            self.store.hlc.observe(stamp_of(self.clock.wall_ms() + CEILING_AHEAD_MS))
+        with suppress(DiskFull):  # it serves what it has, and tries again
+            await self.log.wait(self.store.store_state(self.clock.wall_ms(), everything=True))
+        dialers = self.replication.dialers.values()
+        parts = [self._beat(), self.scrub.run(), Sealer(self._disk, self.log).run()]
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(part) for part in [one.run() for one in dialers] + parts]
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
+        for gap in self.log.gaps:
+            self.repair.damaged(gap.position, gap.end)
+
+    def _read_back(self) -> Recovered:
+        """Open log and history."""
         self.log = Log(
             self._disk,
             opening_state=self._opening_state,
             on_durable=self._on_durable,
             on_failure=self.fail,
+            on_dropped=self._on_dropped,
             segment_bytes=self.config.tuning.segment_bytes,
         )
         self.history = History(self._index, self.log, self.config.shards)
-        recovered = recover(self.log, self.history, self.members)
+        try:
+            recovered = recover(self.log, self.history, self.members)
+        except DamagedIndex:
+            self._index.condemn()
+            raise
         self.boot = self.random.word()
         if recovered.state is None:
             recovered.state = self._first_state()
         self.members.bind(self.me.name, recovered.state.origin)
-        self.outbox = Outbox(recovered.state.origin, self.config.tuning.push_window_bytes)
+        _log.info(
+            "%s starts: origin %016x, boot %016x, %d records read back, %d commits tentative",
+            self.me.name,
+            recovered.state.origin,
+            self.boot,
+            recovered.records,
+            self.history.tentative_commits,
+        )
+        return recovered
+
+    def _join(self, recovered: Recovered) -> None:
+        """Make the parts of the node from what was read back."""
+        tuning = self.config.tuning
+        self.outbox = Outbox(self.members.origin(self.me.name) or 0, tuning.push_window_bytes)
         self.store = self._open_store(recovered)
         self.settler = Settler(self.store, self.members)
+        self.repair = Repair(
+            self.store,
+            self.settler,
+            self.clock.monotonic,
+            on_lost=lambda: self.replication.wake(),  # noqa: PLW0108 - made after this
+            on_sure=lambda: self.store.store_state(self.clock.wall_ms(), everything=True),
+            on_failure=self.fail,
+        )
+        self.scrub = Scrub(self.log, self.history, self.repair, tuning.scrub_seconds)
+        self.comparing = Comparing(
+            self.store,
+            self.settler,
+            self.repair,
+            self.random,
+            self.clock.monotonic,
+            tuning.compare_seconds,
+        )
         self.replication = Replication(
             self.store,
             self.settler,
             self.outbox,
+            repair=self.repair,
+            comparing=self.comparing,
             clock=self.clock,
             clocks=self.clocks,
             random=self.random,
             network=self._network,
-            heartbeat_seconds=self.config.tuning.heartbeat_seconds,
+            heartbeat_seconds=tuning.heartbeat_seconds,
+            pull_bytes_per_second=tuning.pull_bytes_per_second,
             renew_report=self.renew_report,
             on_learned=self.settle_soon,
             on_failure=self.fail,
-        )
-        self.log.start()
-        position = self.store.store_state(self.clock.wall_ms(), everything=True)
-        await self.log.wait(position)
-        loop = asyncio.get_running_loop()
-        dialers = self.replication.dialers.values()
-        self._tasks = [loop.create_task(dialer.run()) for dialer in dialers]
-        self._tasks.append(loop.create_task(self._beat()))
-        for task in self._tasks:
-            task.add_done_callback(self._task_ended)
-        _log.info(
-            "%s started: origin %016x, boot %016x, %d records read back, %d commits tentative",
-            self.me.name,
-            self.store.origin,
-            self.boot,
-            recovered.records,
-            self.history.tentative_commits,
         )
 
     def _first_state(self) -> State:
@@ -151,6 +200,7 @@ class Node:
 
     def _open_store(self, recovered: Recovered) -> Store:
         store = Store(self.log, self.history, self.members, recovered, self.boot, self._on_group)
+        store.on_rejoined = lambda log: self.outbox.skip(log[0], store.frontier[log])
         for (shard, origin), seq in recovered.frontier.items():
             if origin == store.origin:
                 self.outbox.skip(shard, seq)
@@ -178,6 +228,7 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self.replication.close()
+        await self.repair.close()
 
     async def _end_tasks(self) -> None:
         self._ended = True
@@ -190,6 +241,8 @@ class Node:
         """End because of an error that nothing can be trusted after."""
         if self.failure is None:
             self.failure = error
+            if isinstance(error, DamagedIndex):
+                self._index.condemn()
             _log.critical("%s", error)
             self._on_failure(error)
 
@@ -210,13 +263,14 @@ class Node:
         try:
             return await self._append(draft, ack, timeout)
         except DamagedLog as error:  # found while looking up what is here; it may be written by now
-            self.damaged(error)
+            self.repair.notice(error)
             raise _unconfirmed(error) from error
 
     async def _append(self, draft: Draft, ack: str, timeout: float) -> Receipt:
         wall_ms = self.clock.wall_ms()
         self._ready_to_append(wall_ms)
         shard = shard_of(draft.stream, self.config.shards)
+        self.repair.check_own(shard)
         known = self.history.find(draft.commit_id, shard) if draft.named else None
         if known is not None:
             return await self._append_again(draft, known, ack, timeout)
@@ -338,7 +392,9 @@ class Node:
     @property
     def is_full(self) -> bool:
         """Whether the disk has no room for appends."""
-        return self.free_bytes() < DISK_RESERVE_BYTES
+        full = self.free_bytes() < DISK_RESERVE_BYTES
+        self._reserve_due = self._reserve_due or full
+        return full
 
     def free_bytes(self) -> int:
         """Bytes that are free on the disk, looked up now and then."""
@@ -352,13 +408,14 @@ class Node:
 
     def _on_durable(self, end: int) -> None:
         self.store.durable(end)
+        self.repair.wake()
+
+    def _on_dropped(self, end: int) -> None:
+        self.store.dropped(end)
 
     def _on_group(self, group: list[tuple[Held, bytes]]) -> None:
-        mine = self.store.origin
         if self.replication.dialers:
-            for held, body in group:
-                if held.key[2] == mine:
-                    self.outbox.add(held.shard, held.seq, body)
+            self.replication.publish(group)
         self.renew_report()
         self.replication.wake()
         self.settle_soon()
@@ -382,7 +439,7 @@ class Node:
 
     def _settle(self) -> None:
         self._settling = self._settling_now = False
-        if self.failure is not None or self._ended:
+        if self.failure is not None or self._ended or self.free_bytes() < SETTLE_ROOM_BYTES:
             return
         done = self.settler.round()
         if self._final:
@@ -400,6 +457,10 @@ class Node:
             self.settler.next_claim()
             self.renew_report()
             self.settle_soon()
+            self.repair.hear()
+            if self._reserve_due and not self.is_full:
+                self._reserve_due = False
+                self.log.keep_reserve()
 
     # -- links ----------------------------------------------------------------------------------
 
@@ -412,10 +473,6 @@ class Node:
     async def durable_before_read(self) -> None:
         """Return when all that is in the fold now is on disk: a reader sees nothing that may go."""
         await self.log.wait_all()
-
-    def damaged(self, error: DamagedLog) -> None:
-        """A record that was read is not what was written: this version stops (it can't heal)."""
-        self.fail(error)
 
 
 def _unconfirmed(error: AnabranchError) -> Unconfirmed:

@@ -1,29 +1,47 @@
 """What a node knows when it starts: its log read back into a History.
 
-One pass over the log, from where the index says that something was not settled, but always over
-the last two segments. Commits go to the tentative part; each state record that follows makes
-final what had been settled by then. So an index that is old, or was thrown away, catches up by
-the same steps in which it was made.
+One pass over the log, from where the index says that something was not settled; what the states
+before said, the index has as well. Commits go to the tentative part; each state record that follows
+makes final what had been settled by then. So an index that is old, or was thrown away, catches up
+by the same steps in which it was made.
+
+Where the log is damaged, commits may be missing. Then a log of a (shard, origin) is *torn*: what
+lies after the hole waits on the disk, *stranded*, until the hole is healed from peers. Unreadable
+is never treated as absent:
+- Which sequences there were is told by those after the hole, and by the frontier in the state that
+  begins the next segment. Until such a state was read, the pass is *blind*.
+- While it is blind nothing is made final, and of shards with a torn log neither.
+- A pass that ends blind can't know how many commits of its own the node had made. It is *unsure*:
+  it makes none before all members have said what they hold of it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..gossip.frontier import LogKey
 from ..gossip.members import Members
-from ..storage.commit import read_header
+from ..storage.commit import Commit, read_header
 from ..storage.errors import BadFrame, ConfigError, DamagedLog
 from ..storage.log import Log
 from ..storage.record import COMMIT, STATE
-from ..storage.segment import Found
+from ..storage.segment import Found, Gap
 from ..storage.state import State, read_state
 from .history import History, held_of
 
 _log = logging.getLogger(__name__)
-_SEGMENTS_ALWAYS_READ = 2
 _SETTLED_AT_ONCE = 512
+
+
+class Stranded(NamedTuple):
+    """A commit on the disk that lies after a hole of its log."""
+
+    seq: int
+    position: int
+    length: int
 
 
 @dataclass(slots=True)
@@ -35,8 +53,17 @@ class Recovered:
     observed: int = 0  # no commit that is here has a stamp above it
     frontier: dict[LogKey, int] = field(default_factory=dict)
     newest: dict[LogKey, int] = field(default_factory=dict)  # last stamps of what was read back
-    watermarks: dict[int, int] = field(default_factory=dict)
+    watermarks: dict[int, int] = field(default_factory=dict)  # that shards were settled up to
+    stranded: dict[LogKey, deque[Stranded]] = field(default_factory=dict)
+    known: dict[LogKey, int] = field(default_factory=dict)  # sequences that there were at least
+    hole: int | None = None  # where the first damage is
+    blind: bool = False
+    unsure: bool = False  # of how many commits of its own there were
     records: int = 0
+
+    def torn(self, log: LogKey) -> bool:
+        """Whether a log lacks commits that were there."""
+        return log in self.stranded or self.known.get(log, 0) > self.frontier.get(log, 0)
 
 
 def recover(log: Log, history: History, members: Members) -> Recovered:
@@ -48,19 +75,21 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
     for shard in range(members.shards):
         recovered.watermarks[shard] = history.mark(shard).watermark
     recovered.observed = max(recovered.watermarks.values())
-    recovered.frontier.update(history.settled_frontier())
-    start = min(history.replay_from(), log.last_segments(_SEGMENTS_ALWAYS_READ))
-    for found in log.replay(log.segment_base(start), synced=history.synced()):
-        recovered.records += 1
-        if found.header.kind == STATE:
-            _take_state(found, history, recovered, members)
-        elif found.header.kind == COMMIT:
-            _take_commit(found, history, recovered, members)
-        else:
-            raise DamagedLog(
-                f"a record of kind {found.header.kind} at {found.header.position:#x}: this log was "
-                "written by a newer version, use that one"
-            )
+    recovered.frontier.update(history.settled)
+    replay = _Replay(recovered, history, members)
+    start, state = history.replay_from(), history.checkpoint()
+    if state is None:
+        start = log.segment_base(start)  # a segment begins with a state
+    else:
+        replay.take_state(read_state(state))
+    for found in log.replay(start, synced=history.synced()):
+        replay.take(found)
+    replay.end()
+    if recovered.state is None and log.end:
+        raise DamagedLog(
+            "the log has no state that can be read, so nobody can tell whose it is: keep this "
+            "directory for its events, and start with an empty one as a new member"
+        )
     if log.torn is not None:
         _log.warning(
             "the last record was cut short by a crash: %d bytes at %#x are gone, which nobody had "
@@ -71,50 +100,133 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
     return recovered
 
 
-def _take_state(found: Found, history: History, recovered: Recovered, members: Members) -> None:
-    state = read_state(found.body)
-    _check(state, members)
-    for name, _, _, origin in state.members:
-        members.bind(name, origin)
-    recovered.state = state
-    recovered.highest = max(recovered.highest, state.ceiling)
-    for shard, watermark in state.watermarks.items():
-        if watermark <= recovered.watermarks.get(shard, 0):
-            continue
-        recovered.watermarks[shard] = watermark
-        while history.settle(shard, watermark, _SETTLED_AT_ONCE):
-            history.write_settled()
+class _Replay:
+    """The pass over the log."""
 
+    def __init__(self, recovered: Recovered, history: History, members: Members) -> None:
+        self._of = recovered
+        self._history = history
+        self._members = members
+        self._due: dict[int, int] = {}  # watermarks that shards have to be settled up to
 
-def _take_commit(found: Found, history: History, recovered: Recovered, members: Members) -> None:
-    try:
-        commit = read_header(found.body)
-    except BadFrame as error:
-        raise DamagedLog(f"the record at {found.header.position:#x}: {error}") from None
-    if recovered.state is None:
-        raise DamagedLog(f"the record at {found.header.position:#x} comes before any state record")
-    if commit.origin == recovered.state.origin:
-        recovered.highest = max(recovered.highest, commit.hlc)
-    recovered.observed = max(recovered.observed, commit.hlc)
-    log = (commit.shard, commit.origin)
-    recovered.newest[log] = commit.hlc
-    last = recovered.frontier.get(log, 0)
-    if commit.seq <= last:
-        return
-    if commit.seq != last + 1:
-        raise DamagedLog(
-            f"the commit at {found.header.position:#x} has sequence {commit.seq} of shard "
-            f"{commit.shard} and origin {commit.origin:016x}, but follows {last}: what lies "
-            "between is missing"
-        )
-    recovered.frontier[log] = commit.seq
-    priority = members.priority(commit.origin)
-    if priority is None:
-        raise DamagedLog(
-            f"the commit at {found.header.position:#x} is of origin {commit.origin:016x}, which no "
-            "state record before it names"
-        )
-    history.insert(held_of(commit, priority, found.header.position, len(found.body)))
+    def take(self, found: Found | Gap) -> None:
+        """Take the next record, or the next hole."""
+        if isinstance(found, Gap):
+            self._of.blind = True
+            self._of.hole = found.position if self._of.hole is None else self._of.hole
+            return
+        self._of.records += 1
+        if found.kind == STATE:
+            self.take_state(read_state(found.body))
+        elif found.kind == COMMIT:
+            self._take_commit(found)
+        else:
+            raise DamagedLog(
+                f"a record of kind {found.kind} at {found.position:#x}: this log was written by a "
+                "newer version, use that one"
+            )
+
+    def take_state(self, state: State) -> None:
+        """Take what a state says of the node, and make final what was."""
+        of = self._of
+        _check(state, self._members)
+        for name, _, _, origin in state.members:
+            self._members.bind(name, origin)
+        of.state = state
+        of.highest = max(of.highest, state.ceiling)
+        for shard, origin, seq in state.frontier:
+            of.known[shard, origin] = max(seq, of.known.get((shard, origin), 0))
+        if state.frontier:
+            of.blind = False
+        for shard, watermark in state.watermarks.items():
+            if watermark > of.watermarks.get(shard, 0):
+                of.watermarks[shard] = self._due[shard] = watermark
+        self._settle()
+
+    def end(self) -> None:
+        """The pass is over."""
+        of = self._of
+        of.unsure = of.blind
+        of.known = {log: seq for log, seq in of.known.items() if of.torn(log)}
+
+    def _settle(self) -> None:
+        """Make final what was final, but where something is missing."""
+        of, history = self._of, self._history
+        if of.blind:
+            return
+        torn: set[int] = set()
+        if of.hole is not None:
+            torn = {log[0] for log in [*of.stranded, *of.known] if of.torn(log)}
+        for shard in [shard for shard in self._due if shard not in torn]:
+            watermark = self._due.pop(shard)
+            while history.settle(shard, watermark, _SETTLED_AT_ONCE):
+                history.write_settled()
+
+    def _take_commit(self, found: Found) -> None:
+        of = self._of
+        try:
+            commit = read_header(found.body)
+        except BadFrame as error:
+            raise DamagedLog(f"the record at {found.position:#x}: {error}") from None
+        if of.state is None:
+            if of.blind:
+                return  # a hole took the state; whose commit this is comes from peers
+            raise DamagedLog(f"the record at {found.position:#x} comes before any state record")
+        if commit.origin == of.state.origin:
+            of.highest = max(of.highest, commit.hlc)
+        of.observed = max(of.observed, commit.hlc)
+        log = (commit.shard, commit.origin)
+        last = of.frontier.get(log, 0)
+        if commit.seq <= last:
+            self._take_copy(log, commit, found)
+        elif commit.seq == last + 1:
+            self._insert(log, commit, found)
+            self._join(log)
+        else:
+            self._strand(log, commit, found)
+
+    def _take_copy(self, log: LogKey, commit: Commit, found: Found) -> None:
+        """A commit that is here: a copy that a heal has added, or read before."""
+        place = self._history.place_in_log(*log, commit.seq)
+        if place is not None and place[0] < found.position:
+            self._history.move(*log, commit.seq, found.position, len(found.body))
+
+    def _insert(self, log: LogKey, commit: Commit, found: Found) -> None:
+        priority = self._members.priority(commit.origin)
+        if priority is None and self._of.hole is not None:
+            return  # the state that named it is lost: this commit will be pulled again
+        if priority is None:
+            raise DamagedLog(
+                f"the commit at {found.position:#x} is of origin {commit.origin:016x}, which no "
+                "state record before it names"
+            )
+        self._of.frontier[log] = commit.seq
+        self._of.newest[log] = commit.hlc
+        held = held_of(commit, priority, found.position, len(found.body))
+        self._history.insert(held)
+        self._history.trees.append(log, held.seq, held.hash)
+
+    def _strand(self, log: LogKey, commit: Commit, found: Found) -> None:
+        if not self._of.blind and not self._of.torn(log):
+            raise DamagedLog(
+                f"the commit at {found.position:#x} has sequence {commit.seq} of shard "
+                f"{commit.shard} and origin {commit.origin:016x}, but follows "
+                f"{self._of.frontier.get(log, 0)}: what lies between is missing"
+            )
+        waiting = self._of.stranded.setdefault(log, deque())
+        if not waiting or waiting[-1].seq < commit.seq:
+            waiting.append(Stranded(commit.seq, found.position, len(found.body)))
+
+    def _join(self, log: LogKey) -> None:
+        """Take in what was stranded behind a hole that a later copy has closed."""
+        waiting = self._of.stranded.get(log)
+        while waiting and waiting[0].seq <= self._of.frontier[log] + 1:
+            seq, position, length = waiting.popleft()
+            if seq == self._of.frontier[log] + 1:
+                body = self._history.body(position, length)
+                self._insert(log, read_header(body), Found(COMMIT, position, body))
+        if waiting is not None and not waiting:
+            del self._of.stranded[log]
 
 
 def _check(state: State, members: Members) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from ..gossip.frontier import Frontier
 from ..gossip.members import Members
 from ..gossip.reports import Claim, Report, Standings
 from ..gossip.settlement import Settlement
@@ -72,6 +73,13 @@ class Settler:
             mine.promise = promise
             mine.version += 1
             self._count(self._mine, moved=moved)
+
+    def heard(self) -> list[Frontier] | None:
+        """What the other members hold, once all of them were heard since the start."""
+        standings = [self.standings.of(one) for one in self._members.origins if one != self._mine]
+        if not self._members.complete or not all(standing.boot for standing in standings):
+            return None
+        return [standing.frontier for standing in standings]
 
     def next_claim(self) -> None:
         """Let the next report claim the next shard in turn."""

@@ -1,8 +1,7 @@
-"""What a node says of itself: /v1/status and /v1/digest."""
+"""What a node says of itself: /v1/status."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -38,6 +37,35 @@ def status(node: Node) -> dict[str, Any]:
             "bytes": node.log.end,
             "segments": node.log.segments,
             "backlog_bytes": node.log.backlog_bytes,
+            "sealed_segments": node.log.sealed,
+            "free_bytes": node.free_bytes(),
+        },
+        "repair": _repair(node),
+    }
+
+
+def _repair(node: Node) -> dict[str, Any]:
+    """Damage that was found on the disk, and what became of it."""
+    holes, scrub = node.store.holes, node.scrub
+    return {
+        "damaged_ranges": [
+            {"position": gap.position, "bytes": gap.end - gap.position} for gap in node.log.gaps
+        ],
+        "missing_commits": holes.missing(lambda log: node.store.arrived(*log)),
+        "healed_commits": holes.healed,
+        "scrub": {
+            "position": scrub.position,
+            "passes": scrub.passes,
+            "bytes": scrub.bytes,
+            "found": scrub.found,
+        },
+        "compared": {
+            name: {
+                "times": turn.done,
+                "differences": turn.differences,
+                "up_to": time_text(milliseconds(turn.at)) if turn.at else None,
+            }
+            for name, turn in sorted(node.comparing.turns.items())
         },
     }
 
@@ -52,6 +80,8 @@ def state_of(node: Node) -> str:
         return "clock_ahead"
     if node.is_full:
         return "disk_full"
+    if node.store.holes.mine:
+        return "healing"
     return "ready" if node.members.complete else "forming"
 
 
@@ -72,6 +102,17 @@ def needs_of(node: Node) -> list[str]:
     ]
     if node.is_full:
         needs.append("free some space on the data directory's disk: appends are refused")
+    missing = node.store.holes.missing(lambda log: node.store.arrived(*log))
+    if missing:
+        needs.append(
+            f"look at the disk: it has lost {missing} commits, which are fetched from the other "
+            "members as soon as one that holds them can be reached"
+        )
+    elif node.store.holes.unsure:
+        needs.append(
+            "start all members: damage may have taken commits that this node had made, and it "
+            "appends no more before all have said what they hold of it"
+        )
     unknown = [m.name for m in node.members.table if node.members.origin(m.name) is None]
     if unknown:
         needs.append(
@@ -131,7 +172,8 @@ def _peer(node: Node, name: str) -> dict[str, Any]:
         "lag_seconds": seconds,
         "clock_offset_ms": None if origin is None else node.clocks.offset(origin),
         "held_back": _held_back(node).get(name, 0),
-        "bytes_sent": dialer.bytes_sent,
+        "bytes_sent": node.replication.traffic[name].sent,
+        "bytes_received": node.replication.traffic[name].received,
     }
 
 
@@ -171,28 +213,3 @@ def _holders(node: Node, stamp: int) -> list[dict[str, Any]]:
             }
         )
     return holders
-
-
-def digest(node: Node) -> dict[str, Any]:
-    """Hashes over the settled history, for comparing two nodes."""
-    shards = []
-    whole = hashlib.sha256()
-    commits = events = 0
-    for shard in range(node.config.shards):
-        mark = node.history.mark(shard)
-        commits += mark.commits
-        events += mark.events
-        whole.update(b"%d:%d:" % (shard, mark.commits) + mark.running)
-        if mark.commits:
-            shards.append({"shard": shard, "commits": mark.commits, "hash": mark.running.hex()})
-    frontier: dict[str, dict[str, int]] = {}
-    for (shard, origin), seq in sorted(node.store.frontier.items()):
-        frontier.setdefault(f"{origin:016x}", {})[str(shard)] = seq
-    return {
-        "node": node.me.name,
-        "site": node.me.site,
-        "settled": {"commits": commits, "events": events, "hash": whole.hexdigest()},
-        "tentative_commits": node.history.tentative_commits,
-        "shards": shards,
-        "frontier": frontier,
-    }

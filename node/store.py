@@ -18,6 +18,7 @@ from collections.abc import Callable
 from ..gossip.frontier import Frontier, LogKey
 from ..gossip.members import Members
 from ..storage.commit import Commit, Draft, commit_hash, shard_of, stamped
+from ..storage.errors import DamagedLog
 from ..storage.limits import CEILING_AHEAD_MS, CEILING_RENEW_MS
 from ..storage.log import Log
 from ..storage.record import COMMIT, STATE
@@ -25,6 +26,7 @@ from ..storage.stamp import HybridClock, stamp_of
 from ..storage.state import State, state_body
 from .fold import TENTATIVE, Held
 from .history import History, held_of
+from .holes import Holes
 from .recovery import Recovered
 
 OnGroup = Callable[[list[tuple[Held, bytes]]], None]
@@ -61,10 +63,14 @@ class Store:
             self._arrived[key] = seq
         self._newest = dict(recovered.newest)  # last stamps of logs, as far as they are needed
         self._on_group = on_group
+        self.on_rejoined: Callable[[LogKey], None] = lambda _: None  # an own log is whole again
+        self.holes = Holes(recovered, self.origin)
+        history.hole = self.holes.first
         self._on_its_way: deque[tuple[Held, bytes]] = deque()
+        self._copies: deque[tuple[int, Commit, int]] = deque()  # of damaged records, on their way
         self._own_stamps: deque[int] = deque()  # of those on their way that are this node's
         self._ceiling = recovered.highest  # stored, or about to be
-        self._ceilings: deque[tuple[int, int]] = deque()  # (position, ceiling) on their way
+        self._states: deque[tuple[int, int, bytes]] = deque()  # position, ceiling and bytes
         self._durable_ceiling = recovered.highest
         self._watermarks: dict[int, int] = {}  # settled since the last state record
         self._promised = recovered.highest
@@ -115,6 +121,13 @@ class Store:
         self._newest[commit.shard, commit.origin] = commit.hlc
         self._on_its_way.append((held_of(commit, priority, position, len(body)), body))
 
+    def receive_again(self, commit: Commit, body: bytes) -> None:
+        """Log a commit that is held, but whose record the disk has damaged."""
+        if any((commit.id, commit.seq) == (one.id, one.seq) for _, one, _ in self._copies):
+            return  # it came by another link as well
+        position = self.log.append(COMMIT, body)
+        self._copies.append((position, commit, len(body)))
+
     # -- durable ---------------------------------------------------------------------------------
 
     def durable(self, end: int) -> None:
@@ -123,22 +136,72 @@ class Store:
         waiting = self._on_its_way
         while waiting and waiting[0][0].position < end:
             held, body = waiting.popleft()
-            origin = held.key[2]
-            if origin == self.origin:
+            if not held.durable:  # stamped here
                 held.durable = True
                 self._durable_ceiling = max(self._durable_ceiling, self._own_stamps.popleft())
             else:
                 self.history.insert(held)
-            self.frontier.advance((held.shard, origin), held.seq)
+            self._hold(held)
             group.append((held, body))
-        while self._ceilings and self._ceilings[0][0] < end:
-            self._durable_ceiling = self._ceilings.popleft()[1]
+        while self._copies and self._copies[0][0] < end:
+            position, commit, length = self._copies.popleft()
+            self.history.move(commit.shard, commit.origin, commit.seq, position, length)
+            self.holes.found((commit.shard, commit.origin), commit.seq)
+        while self._states and self._states[0][0] < end:
+            _, self._durable_ceiling, self.history.state = self._states.popleft()
         self._on_group(group)
+
+    def _hold(self, held: Held) -> None:
+        """Count a commit as held, and what a hole before it had stranded on the disk."""
+        log = (held.shard, held.key[2])
+        self.history.trees.append(log, held.seq, held.hash)
+        self.frontier.advance(log, held.seq)
+        if self.holes.first is not None and log in self.holes:
+            self._rejoin(log)
+
+    def _rejoin(self, log: LogKey) -> None:
+        while self._arrived[log] == self.frontier[log]:
+            stranded = self.holes.next(log, self._arrived[log])
+            if stranded is None:
+                break
+            try:
+                commit = self.history.header(stranded.position, stranded.length)
+            except DamagedLog:
+                continue  # the hole goes on here
+            priority = self.members.priority(commit.origin) or 0
+            self._arrived[log] = commit.seq
+            self._newest[log] = commit.hlc
+            held = held_of(commit, priority, stranded.position, stranded.length)
+            self.history.insert(held)
+            self.history.trees.append(log, held.seq, held.hash)
+            self.frontier.advance(log, held.seq)
+        if self.holes.closed(log, self.frontier[log]) and log[1] == self.origin:
+            self.on_rejoined(log)
+        self.history.hole = self.holes.first
+
+    def dropped(self, end: int) -> None:
+        """The disk has no room: nothing from a position on came to be."""
+        while self._on_its_way and self._on_its_way[-1][0].position >= end:
+            held, _ = self._on_its_way.pop()
+            self._arrived[held.shard, held.key[2]] = held.seq - 1
+            if not held.durable:
+                self._own_stamps.pop()
+                self.history.remove(held)
+        while self._copies and self._copies[-1][0] >= end:
+            self._copies.pop()
+        while self._states and self._states[-1][0] >= end:
+            self._states.pop()
+        self._ceiling = self._states[-1][1] if self._states else self._durable_ceiling
 
     # -- promises --------------------------------------------------------------------------------
 
     def promise(self, wall_ms: int) -> int:
-        """The latest stamp up to which all own commits are durable and no more will come."""
+        """The latest stamp up to which all own commits are durable and no more will come.
+
+        Nothing new while own commits are missing: what was promised names them.
+        """
+        if self.holes.mine:
+            return 0
         if self._own_stamps:
             promised = min(self._own_stamps[0] - 1, self._durable_ceiling)
         else:
@@ -151,8 +214,9 @@ class Store:
     def store_state(self, wall_ms: int, *, everything: bool = False) -> int:
         """Log a state record with a new ceiling; its position."""
         self._ceiling = max(self._ceiling, stamp_of(wall_ms + CEILING_AHEAD_MS), self.hlc.last)
-        position = self.log.append(STATE, self.state(everything=everything))
-        self._ceilings.append((position, self._ceiling))
+        body = self.state(everything=everything)
+        position = self.log.append(STATE, body)
+        self._states.append((position, self._ceiling, body))
         return position
 
     def note_settled(self, shard: int, watermark: int) -> None:
@@ -160,11 +224,16 @@ class Store:
         self._watermarks[shard] = watermark
 
     def state(self, *, everything: bool) -> bytes:
-        """A state record as of now; with the watermarks of all shards, or those that moved."""
+        """A state record as of now; with the watermarks of all shards, or those that moved.
+
+        One with everything begins a segment, and tells how much there is.
+        """
         watermarks, self._watermarks = self._watermarks, {}
+        frontier: list[tuple[int, int, int]] = []
         if everything:
             shards = range(self.members.shards)
             watermarks = {shard: self.history.mark(shard).watermark for shard in shards}
+            frontier = self.holes.frontier(self.frontier)
         return state_body(
             State(
                 self.origin,
@@ -175,5 +244,6 @@ class Store:
                 self._ceiling,
                 self.members.hello().members,
                 {shard: mark for shard, mark in watermarks.items() if mark},
+                frontier,
             )
         )

@@ -102,6 +102,7 @@ class Picture:
     ids: dict[tuple[int, int], Any] = field(default_factory=dict)
     logs: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
     frontier: dict[tuple[int, int], int] = field(default_factory=dict)
+    roots: list[bytes] = field(default_factory=list)
     tentative: list[Any] = field(default_factory=list)
 
 
@@ -122,7 +123,8 @@ def picture(history: History) -> Picture:
             shown.ids[number, shard] = found.key if isinstance(found, Held) else found
         for origin in ORIGINS:
             shown.logs[shard, origin] = list(history.log_entries(shard, origin, 0))
-    shown.frontier = dict(history.settled_frontier())
+    shown.frontier = dict(history.settled)
+    shown.roots = history.trees.roots(end)
     shown.tentative = sorted(
         (one.held.key, one.outcome, one.first_revision) for one in history.all_tentative()
     )

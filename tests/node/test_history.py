@@ -183,7 +183,7 @@ def test_the_log_entries_of_a_node_are_its_sequences_in_order(commits, luck):
     settled = {
         (one.shard, one.key[2]): one.seq for one in everything if one not in tentative_of(history)
     }
-    assert dict(history.settled_frontier()) == settled
+    assert history.settled == settled
 
 
 def tentative_of(history: History) -> list[Held]:

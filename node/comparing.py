@@ -1,0 +1,140 @@
+"""Comparisons with the other members, one at a time with each, and what is done about differences.
+
+A comparison says only that two nodes differ in a commit. Which of them is wrong each finds out in
+its own log: what can't be read there is lost and healed; a hash that the log does not bear out is
+put right; and if both logs bear out what they say, there are two histories: `Repair` finds that out
+by looking at the other's commit, and that shard is disputed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..gossip.messages import Compare, Compared
+from ..gossip.session import Difference, Differs, Session, reply
+from ..storage.errors import DamagedLog
+from ..storage.stamp import stamp_of
+from .clock import Random
+from .repair import Repair
+from .settler import Settler
+from .store import Store
+
+_log = logging.getLogger(__name__)
+_SLACK = stamp_of(1000)  # the other side should have settled so far as well
+_MISSED_TURNS_MAX = 3
+
+
+@dataclass(slots=True)
+class Turn:
+    """How the comparisons with one member go."""
+
+    due: float
+    session: Session | None = None
+    done: int = 0  # comparisons that came to an end
+    differences: int = 0  # that they found
+    at: int = 0  # the cut of the last that ended
+
+
+class Comparing:
+    """All comparisons that this node begins.
+
+    With a member of the same site one begins each `seconds`; with others three times as seldom.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settler: Settler,
+        repair: Repair,
+        random: Random,
+        monotonic: Callable[[], float],
+        seconds: float,
+    ) -> None:
+        self._store = store
+        self._settler = settler
+        self._repair = repair
+        self._random = random
+        self._monotonic = monotonic
+        self._seconds = seconds
+        self.turns: dict[str, Turn] = {}
+        store.history.trees.settled_until = settler.final_until
+
+    def question(self, name: str) -> Compare | None:
+        """What to ask a member now, if it is time to compare or a comparison is under way."""
+        turn = self.turns.get(name)
+        if turn is None:
+            turn = self.turns[name] = Turn(self._next(name))
+        if turn.session is None:
+            if self._monotonic() < turn.due:
+                return None
+            turn.due = self._next(name)
+            cut = self._settler.final_until() - _SLACK
+            if cut <= 0:
+                return None
+            turn.session = Session(self._store.history.trees, cut)
+        return turn.session.question()
+
+    def answered(self, name: str, answer: Compared) -> None:
+        """Take a member's answer. Raises BadFrame if it is none."""
+        turn = self.turns[name]
+        session = turn.session
+        if session is None:
+            return
+        session.learn(answer)
+        if session.done:
+            turn.session = None
+            turn.done += 1
+            turn.at = session.cut
+            turn.differences += len(session.found)
+            for difference in session.found:
+                self._differ(name, difference)
+
+    def unanswered(self, name: str) -> None:
+        """The link is gone: the comparison begins again at its next turn."""
+        turn = self.turns.get(name)
+        if turn is not None:
+            turn.session = None
+
+    def compare(self, question: Compare) -> Compared:
+        """The answer to a member's question."""
+        return reply(self._store.history.trees, question)
+
+    def _next(self, name: str) -> float:
+        members = self._store.members
+        near = members.member(name).site == members.member(members.me).site
+        seconds = self._seconds if near else _MISSED_TURNS_MAX * self._seconds
+        return self._monotonic() + seconds / 2 + self._random.uniform(seconds)
+
+    def _differ(self, name: str, difference: Difference) -> None:
+        if not isinstance(difference, Differs):
+            self._settler.dispute(
+                difference.shard,
+                f"{name} and this node have settled {difference.theirs} and {difference.mine} "
+                f"commits of shard {difference.shard} and origin {difference.origin:016x} up to "
+                "the same time",
+            )
+            return
+        history, seq = self._store.history, difference.seq
+        log = (difference.shard, difference.origin)
+        place = history.place_in_log(*log, seq)
+        if place is None:
+            return
+        try:
+            written = history.header(*place).hash
+        except DamagedLog as error:
+            self._repair.damaged(error.position, error.end)
+            return
+        if written != history.leaf(log, seq):
+            _log.error(
+                "the index names another hash than the log for sequence %d of shard %d and origin "
+                "%016x; it was put right",
+                seq,
+                *log,
+            )
+            history.mend_leaf(log, seq, written)
+            return
+        origin = self._store.members.origin(name)
+        if origin is not None:
+            self._repair.doubt(origin, log, seq)
