@@ -94,6 +94,7 @@ class Node:
         self._settling = False  # before long
         self._settling_now = False
         self._ended = False
+        self._stirred = asyncio.Event()  # there is something tentative
         self._reserve_due = True  # it may have been given up when the disk was full
         self._free_bytes = 0
         self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
@@ -414,11 +415,13 @@ class Node:
         self.store.dropped(end)
 
     def _on_group(self, group: list[tuple[Held, bytes]]) -> None:
-        if self.replication.dialers:
+        if group and self.replication.dialers:
             self.replication.publish(group)
         self.renew_report()
-        self.replication.wake()
-        self.settle_soon()
+        if self.history.tentative_commits:
+            self._stirred.set()
+            self.replication.wake()
+            self.settle_soon()
 
     # -- settling -------------------------------------------------------------------------------
 
@@ -453,7 +456,7 @@ class Node:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self.config.tuning.heartbeat_seconds)
+            await self._until_next_beat()
             self.settler.next_claim()
             self.renew_report()
             self.settle_soon()
@@ -461,6 +464,17 @@ class Node:
             if self._reserve_due and not self.is_full:
                 self._reserve_due = False
                 self.log.keep_reserve()
+
+    async def _until_next_beat(self) -> None:
+        """Sleep; for longer while nothing is tentative, but not once something is."""
+        seconds = self.replication.heartbeat_seconds
+        if seconds <= self.config.tuning.heartbeat_seconds:
+            await asyncio.sleep(seconds)
+            return
+        self._stirred.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stirred.wait()
 
     # -- links ----------------------------------------------------------------------------------
 

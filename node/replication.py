@@ -21,6 +21,7 @@ from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
 from ..storage.errors import AnabranchError, DiskError
+from ..storage.limits import IDLE_BEATS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
@@ -58,7 +59,7 @@ class Replication:
         on_failure: Callable[[AnabranchError], None],
     ) -> None:
         self.outbox = outbox
-        self.heartbeat_seconds = heartbeat_seconds
+        self._heartbeat_seconds = heartbeat_seconds
         self.pulling: set[LogKey] = set()
         self.held_back: dict[LogKey, int] = {}  # the stamp that is ahead of time
         self.stranger: str | None = None  # why this node is not taken for a member
@@ -86,6 +87,12 @@ class Replication:
             member.name: Dialer(self, network, member, near=self._routes.is_near(member.name))
             for member in others
         }
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often to report when there is nothing else to say; who waits asks more often."""
+        idle = not self._store.history.tentative_commits
+        return self._heartbeat_seconds * (IDLE_BEATS if idle else 1)
 
     async def answer(self, link: Link) -> None:
         """Serve a link that another node has dialled, until it ends."""

@@ -181,7 +181,7 @@ def _watermark(node: Node) -> dict[str, Any]:
     final = node.settler.final_until()
     wall = node.clock.wall_ms()
     age = max(0, wall - milliseconds(final)) / 1000
-    late = stamp_of(int(wall - 1000 * _LATE_BEATS * node.config.tuning.heartbeat_seconds))
+    late = stamp_of(int(wall - 1000 * _LATE_BEATS * node.replication.heartbeat_seconds))
     marks = [node.history.mark(shard) for shard in range(node.config.shards)]
     return {
         "time": time_text(milliseconds(final)) if final else None,

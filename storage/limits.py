@@ -50,6 +50,7 @@ SHARDS_MAX: Final = 4096
 MEMBERS_MAX: Final = 64
 BOOTS_KEPT_MAX: Final = 64  # of each member: who starts more often is not copied, but broken
 HEARTBEAT_SECONDS: Final = 0.1
+IDLE_BEATS: Final = 5  # so many times as seldom while nothing is tentative: nobody waits for it
 SILENCE_SECONDS: Final = 2.0  # a link that carries no answer for so long is dead
 CONNECT_SECONDS: Final = 3.0
 BACKOFF_SECONDS_MIN: Final = 0.1
