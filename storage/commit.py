@@ -47,6 +47,11 @@ _ID_BYTES: Final = 16
 _FORMAT_BYTE: Final = bytes([FORMAT])
 _HEADER_MARK: Final = b"\x97"  # an array of seven
 _ENTRIES_MARK: Final = b"\x91"  # an array of one entry: room for several streams of one shard
+# What a slim commit begins with.
+_AS_IT_IS: Final = b"\x00"
+_NO_HASHES: Final = b"\x01"  # nor cuts, because there are none
+_CUTS_ASIDE: Final = b"\x02"
+_NO_CUTS: Final = b"\xc0"
 _sha256 = hashlib.sha256
 _pack = msgpack.Packer(use_bin_type=True).pack
 
@@ -71,6 +76,7 @@ _decode_header = msgspec.msgpack.Decoder(
 ).decode
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 _decode_parts = msgspec.msgpack.Decoder(tuple[bytes, _Payloads]).decode
+_decode_aside = msgspec.msgpack.Decoder(tuple[bytes, _Payloads, bytes]).decode
 
 
 def pack(value: object) -> bytes:
@@ -151,7 +157,7 @@ class Draft:
             ids = b""
         if cuts is not None and cuts == [len(payload) for payload in payloads]:
             cuts = None
-        hashes = b"".join([_sha256(payload).digest() for payload in payloads])
+        hashes = _hashes_of(payloads)
         self.entry = pack((stream, expected, policy, types, ids, hashes, cuts))
 
 
@@ -269,7 +275,7 @@ def receive(data: bytes, shards: int) -> Commit:
     _check_columns(commit, payloads)
     if commit.shard != shard_of(commit.stream, shards):
         raise BadFrame(f"stream {commit.stream!r} is not of shard {commit.shard}")
-    if b"".join([_sha256(payload).digest() for payload in payloads]) != commit.hashes:
+    if _hashes_of(payloads) != commit.hashes:
         raise BadFrame("a payload does not have the hash that its header names")
     commit.payloads = payloads
     if pack((commit.header, payloads)) != data or _front(commit) + _entry(commit) != commit.header:
@@ -282,6 +288,49 @@ def _payloads_in(data: bytes) -> tuple[bytes, ...]:
         return _decode_parts(data)[1]
     except (ValueError, RecursionError) as error:
         raise BadFrame(f"a commit is an array of header and payloads: {error}") from None
+
+
+def slim(body: bytes) -> bytes:
+    """A commit without what `whole` can work out again: the hashes of its payloads.
+
+    Any bytes may be given: those that are no canonical commit, or whose payloads don't have the
+    hashes that are named, stay as they are, behind a mark.
+    """
+    try:
+        header, payloads = _decode_parts(body)
+        if not payloads or pack((header, payloads)) != body:
+            return _AS_IT_IS + body
+        hashes = pack(_hashes_of(payloads))
+        if header.endswith(hashes + _NO_CUTS):
+            front = header[: -len(hashes) - len(_NO_CUTS)]
+            return _NO_HASHES + pack((front, payloads))
+        cuts = pack(read_header(body).cuts)
+    except (BadFrame, ValueError, RecursionError):
+        return _AS_IT_IS + body
+    if not header.endswith(hashes + cuts):
+        return _AS_IT_IS + body
+    return _CUTS_ASIDE + pack((header[: -len(hashes) - len(cuts)], payloads, cuts))
+
+
+def whole(slimmed: bytes) -> bytes:
+    """The commit that `slim` was given. Raises BadFrame for what it never makes."""
+    mark, rest, cuts = slimmed[:1], slimmed[1:], _NO_CUTS
+    if mark == _AS_IT_IS:
+        return rest
+    try:
+        if mark == _NO_HASHES:
+            front, payloads = _decode_parts(rest)
+        elif mark == _CUTS_ASIDE:
+            front, payloads, cuts = _decode_aside(rest)
+        else:
+            raise BadFrame(f"a slim commit begins with {mark.hex()}, which this version never made")
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"a slim commit is not in its form: {error}") from None
+    return pack((b"".join((front, _pack(_hashes_of(payloads)), cuts)), payloads))
+
+
+def _hashes_of(payloads: tuple[bytes, ...] | list[bytes]) -> bytes:
+    return b"".join([_sha256(payload).digest() for payload in payloads])
 
 
 def _check_ranges(commit: Commit) -> None:

@@ -13,7 +13,9 @@ import asyncio
 import errno
 import fcntl
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +26,7 @@ class Disk(Protocol):
     """One data directory."""
 
     def list(self, folder: str) -> list[str]:
-        """The names in a folder, sorted; empty if there is no such folder."""
+        """The names in a folder, sorted; empty if there is no such folder; "" is the directory."""
         ...
 
     def size(self, name: str) -> int:
@@ -32,7 +34,12 @@ class Disk(Protocol):
         ...
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        """Up to `length` bytes; fewer only at the end of the file. Raises DiskError."""
+        """Up to `length` bytes; fewer only at the end of the file.
+
+        What was written in an earlier life of the process comes from the disk, not from the
+        system's cache: after a failed sync they may differ. Raises DamagedLog where a file or a
+        sector can't be read, else DiskError.
+        """
         ...
 
     def append(self, name: str, data: bytes) -> None:
@@ -49,6 +56,18 @@ class Disk(Protocol):
 
     def truncate(self, name: str, length: int) -> None:
         """Cut a file to `length` bytes and make that durable. Raises DiskError."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name within its folder, in place of a file that has it.
+
+        Until `sync_names` returned, a crash may leave the old name or the new one, each with all
+        that was synced: never neither, and never both. Raises DiskError.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Take a file away; until `sync_names` returned it may come back. Raises DiskError."""
         ...
 
     def free(self) -> int:
@@ -68,7 +87,8 @@ class FileDisk:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._files: dict[str, int] = {}  # least recently used first
-        self._syncing = ""
+        self._seen: set[str] = set()  # opened before in this process
+        self._syncing: Counter[str] = Counter()
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             _sync_directory(directory.parent)
@@ -86,7 +106,8 @@ class FileDisk:
                 "its own --data directory"
             ) from None
         self._lock = lock
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        # One for the log, and one for what is sealed meanwhile.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="sync")
 
     @property
     def directory(self) -> Path:
@@ -105,14 +126,18 @@ class FileDisk:
 
     def size(self, name: str) -> int:
         """The length of a file in bytes."""
-        return os.fstat(self._open(name)).st_size
+        try:
+            return os.fstat(self._open(name)).st_size
+        except OSError as error:
+            raise self._write_failed(name, error) from error
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes; fewer only at the end of the file."""
+        file = self._open(name)
         try:
-            data = os.pread(self._open(name), length, offset)
+            data = os.pread(file, length, offset)
             while 0 < len(data) < length:
-                more = os.pread(self._open(name), length - len(data), offset + len(data))
+                more = os.pread(file, length - len(data), offset + len(data))
                 if not more:
                     break
                 data += more
@@ -125,7 +150,7 @@ class FileDisk:
     def append(self, name: str, data: bytes) -> None:
         """Write at the end, all or nothing."""
         file = self._open(name, create=True)
-        end = os.fstat(file).st_size
+        end = self.size(name)
         view = memoryview(data)
         offset = end
         try:
@@ -134,19 +159,19 @@ class FileDisk:
                 view = view[written:]
                 offset += written
         except OSError as error:
-            os.ftruncate(file, end)
+            self._take_back(name, file, end)
             raise self._write_failed(name, error) from error
 
     async def sync(self, name: str) -> None:
         """Return when all that was appended is durable; a thread waits for the disk."""
         file = self._open(name)
-        self._syncing = name
+        self._syncing[name] += 1
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, os.fdatasync, file)
+            await asyncio.get_running_loop().run_in_executor(self._threads, os.fdatasync, file)
         except OSError as error:
             raise self._sync_failed(name, error) from error
         finally:
-            self._syncing = ""
+            self._syncing[name] -= 1
 
     def sync_names(self, folder: str) -> None:
         """Return when all names of a folder, and its own, are durable."""
@@ -164,6 +189,23 @@ class FileDisk:
         except OSError as error:
             raise self._sync_failed(name, error) from error
 
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name within its folder."""
+        self._let_go(old)
+        self._let_go(new)
+        try:
+            os.rename(self._directory / old, self._directory / new)
+        except OSError as error:
+            raise self._write_failed(old, error) from error
+
+    def remove(self, name: str) -> None:
+        """Take a file away."""
+        self._let_go(name)
+        try:
+            os.unlink(self._directory / name)
+        except OSError as error:
+            raise self._write_failed(name, error) from error
+
     def free(self) -> int:
         """Bytes that this user can still write."""
         room = os.statvfs(self._directory)
@@ -171,7 +213,7 @@ class FileDisk:
 
     def close(self) -> None:
         """Let go of the directory."""
-        self._thread.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
         for file in self._files.values():
             os.close(file)
         self._files.clear()
@@ -187,13 +229,34 @@ class FileDisk:
             if create:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        except FileNotFoundError:
+            raise DamagedLog(f"there is no {path}") from None
         except OSError as error:
             raise self._write_failed(name, error) from error
+        if name not in self._seen:
+            self._seen.add(name)
+            _drop_cached(file)
         while len(self._files) >= self._OPEN_FILES_MAX:
-            oldest = next(other for other in self._files if other != self._syncing)
+            oldest = next(other for other in self._files if not self._syncing[other])
             os.close(self._files.pop(oldest))
         self._files[name] = file
         return file
+
+    def _let_go(self, name: str) -> None:
+        """A name is about to mean another file, or none."""
+        assert not self._syncing[name], "who syncs a file waits before it takes it away"
+        file = self._files.pop(name, None)
+        if file is not None:
+            os.close(file)
+
+    def _take_back(self, name: str, file: int, end: int) -> None:
+        try:
+            os.ftruncate(file, end)
+        except OSError as error:
+            raise DiskError(
+                f"can't take back what was written in part to {self._directory / name}: "
+                f"{error.strerror}"
+            ) from error
 
     def _write_failed(self, name: str, error: OSError) -> DiskError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -205,6 +268,13 @@ class FileDisk:
             f"the disk did not confirm {self._directory / name}: {error.strerror}. The process "
             "ends, because what was written may be gone; look at the disk, then start it again"
         )
+
+
+def _drop_cached(file: int) -> None:
+    """Have the system read a file from the disk: what it has in memory may not be there."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # advice, no more
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_directory(path: Path) -> None:

@@ -19,6 +19,7 @@
     `-- DiskError              the disk or what is on it is at fault
         |-- DiskFull           507
         |-- DamagedLog         503  a record that is not what was written
+        |-- DamagedIndex       503  the index is not what the log says: it will be rebuilt
         |-- SyncFailed         the process must end: what it said may not be true
         |-- Unconfirmed        503  an append that was under way then: it may survive or not
         `-- DirectoryInUse     another process has the directory
@@ -143,7 +144,19 @@ class DiskFull(DiskError):
 
 
 class DamagedLog(DiskError):
-    """A record is not what was written; the message names file and offset."""
+    """A record is not what was written; the message names file and offset.
+
+    `position` and `end` say which range of the log is concerned, where that is known.
+    """
+
+    def __init__(self, message: str, position: int = 0, end: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+        self.end = end
+
+
+class DamagedIndex(DiskError):
+    """The index is damaged: the node ends, and rebuilds it from the log when it starts again."""
 
 
 class SyncFailed(DiskError):

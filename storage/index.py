@@ -32,6 +32,10 @@ class Index(Protocol):
         """Return when all that was written survives a crash."""
         ...
 
+    def condemn(self) -> None:
+        """It can't be trusted: be empty when it is opened again."""
+        ...
+
     def close(self) -> None:
         """Flush and let go."""
         ...
@@ -68,6 +72,12 @@ class MemoryIndex:
 
     def flush(self) -> None:
         """Nothing written so far is forgotten by a crash."""
+        self._unflushed.clear()
+
+    def condemn(self) -> None:
+        """Be empty."""
+        self._map.clear()
+        self._keys.clear()
         self._unflushed.clear()
 
     def close(self) -> None:

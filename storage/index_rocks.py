@@ -1,8 +1,8 @@
 """The index in RocksDB, without its write-ahead log: our own log is the write-ahead log.
 
 All keys are in one column family, whose memory tables are flushed in order and whole, so after a
-crash the index is as after some earlier write. If it can't be opened it is thrown away and
-rebuilt: deleting it loses nothing.
+crash the index is as after some earlier write. RocksDB checks what it reads. If it can't be opened,
+or was condemned because of what it said, it is thrown away and rebuilt: deleting it loses nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     Options,
@@ -22,6 +23,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from .errors import DamagedIndex, DiskFull
 from .limits import MIB
 
 _MEMORY_TABLE_BYTES: Final = 4 * MIB  # stays in the processor's cache: half the cost of 16 MiB
@@ -30,17 +32,29 @@ _log = logging.getLogger(__name__)
 
 
 class RocksIndex:
-    """The index of one data directory."""
+    """The index of one data directory. Raises DamagedIndex, DiskFull."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = _open(path)
+    def __init__(self, path: Path, db: Rdict | None = None) -> None:
+        self._condemned = path.with_name(path.name + ".condemned")
+        self._db = db if db is not None else _open(path, self._condemned)
         self._write_options = WriteOptions()
         # An attribute, whatever the type stubs say.
         setattr(self._write_options, "disable_wal", True)  # noqa: B010
 
+    @classmethod
+    def to_look_at(cls, path: Path) -> RocksIndex:
+        """An index that can be read only; nothing about it changes, whatever its state."""
+        try:
+            return cls(path, Rdict(str(path), _options(), access_type=AccessType.read_only()))
+        except Exception as error:
+            raise _said(error) from error
+
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, or None."""
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise _said(error) from error
         return value
 
     def scan(
@@ -48,38 +62,71 @@ class RocksIndex:
     ) -> Iterator[tuple[bytes, bytes]]:
         """All pairs with start <= key < stop."""
         first = stop if reverse else start
-        pairs: Iterator[tuple[bytes, bytes]] = self._db.items(  # type: ignore[assignment]
-            backwards=reverse, from_key=first
-        )
-        for key, value in pairs:
-            if start <= key < stop:
-                yield key, value
-            elif key != first:
-                return
+        try:
+            pairs: Iterator[tuple[bytes, bytes]] = self._db.items(  # type: ignore[assignment]
+                backwards=reverse, from_key=first
+            )
+            for key, value in pairs:
+                if start <= key < stop:
+                    yield key, value
+                elif key != first:
+                    return
+        except Exception as error:
+            raise _said(error) from error
 
     def write(self, puts: Iterable[tuple[bytes, bytes]]) -> None:
         """Store all pairs, or after a crash none of them."""
         batch = WriteBatch(raw_mode=True)
         for key, value in puts:
             batch.put(key, value)
-        self._db.write(batch, self._write_options)
+        try:
+            self._db.write(batch, self._write_options)
+        except Exception as error:
+            raise _said(error) from error
 
     def flush(self) -> None:
         """Return when all that was written survives a crash."""
-        self._db.flush(wait=True)
+        try:
+            self._db.flush(wait=True)
+        except Exception as error:
+            raise _said(error) from error
+
+    def condemn(self) -> None:
+        """It can't be trusted: be empty when it is opened again."""
+        self._condemned.touch()
 
     def close(self) -> None:
         """Flush and let go."""
-        self._db.flush(wait=True)
+        try:
+            self.flush()
+        except (DamagedIndex, DiskFull) as error:
+            _log.warning("the index could not be written to the end: %s", error)
         self._db.close()
 
 
-def _open(path: Path) -> Rdict:
+def _said(error: Exception) -> Exception:
+    """What RocksDB, which raises bare Exceptions, has to say, in our words."""
+    if type(error) is not Exception:
+        return error
+    if "No space left" in str(error):
+        return DiskFull(f"no room to write the index: {error}")
+    return DamagedIndex(
+        f"the index can't be used: {error}. The process ends; started again, it rebuilds the index "
+        "from the log"
+    )
+
+
+def _open(path: Path, condemned: Path) -> Rdict:
     try:
+        if condemned.exists():
+            raise DamagedIndex("it was condemned")
         return Rdict(str(path), _options())
-    except Exception as error:  # noqa: BLE001 - rocksdict raises bare Exception
+    except Exception as error:
+        if isinstance(said := _said(error), DiskFull):
+            raise said from error  # what is there is not to blame
         _log.warning("the index is damaged and will be rebuilt from the log: %s", error)
         shutil.rmtree(path, ignore_errors=True)
+        condemned.unlink(missing_ok=True)
         return Rdict(str(path), _options())
 
 

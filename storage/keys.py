@@ -1,14 +1,19 @@
 """The keys and values of the index. It is a cache: none of this is normative, all can be rebuilt.
 
 c id shard                 -> place      a settled commit by its id
+d                          -> state      the last state record before a replay begins
 e order-key                -> place      settled commits of all shards in the one order
 n name                     -> revision   a stream and its last settled revision
-q shard origin seq         -> place      a log, for peers that pull it
+q shard origin seq         -> place hash a log, for peers that pull it
 s len name first-revision  -> place      a stream's settled commits that are shown
+t shard origin level index -> hash       inner nodes of the tree of a log
+u                          -> position   where in the log the scrub goes on
 w shard                    -> mark       how far a shard is settled
 x order-key                -> place      settled commits that did not fit
 y                          -> position   up to where the log was on disk, at least
 z                          -> position   where in the log a replay has to begin
+
+A *place* as a value of others than `e` is the order key that leads there.
 """
 
 from __future__ import annotations
@@ -18,12 +23,16 @@ from typing import Final, NamedTuple
 
 _ORDER: Final = struct.Struct(">QHQ")
 _LOG_ENTRY: Final = struct.Struct(">HQQ")
+_TREE_NODE: Final = struct.Struct(">HQBQ")
+_STAMP: Final = struct.Struct(">Q")
 _REVISION: Final = struct.Struct(">Q")
 _SHARD: Final = struct.Struct(">H")
 _LENGTH: Final = struct.Struct(">H")
 _PLACE: Final = struct.Struct(">QIIqBQHQH")
 _MARK: Final = struct.Struct(">QQQ")
 
+STATE: Final = b"d"
+SCRUBBED: Final = b"u"
 SYNCED: Final = b"y"
 REPLAY_FROM: Final = b"z"
 
@@ -109,6 +118,32 @@ def name_key(stream: str) -> bytes:
 def log_key(shard: int, origin: int, seq: int) -> bytes:
     """Key of a commit in its log."""
     return b"q" + _LOG_ENTRY.pack(shard, origin, seq)
+
+
+def log_value(order: bytes, leaf: bytes) -> bytes:
+    """Value of a `log_key`: where the commit is, and its hash."""
+    return order + leaf
+
+
+def order_in(value: bytes) -> bytes:
+    """The `order_key` in a `log_value`."""
+    return value[: 1 + _ORDER.size]
+
+
+def leaf_in(value: bytes) -> bytes:
+    """The commit hash in a `log_value`."""
+    return value[1 + _ORDER.size :]
+
+
+def stamp_in(value: bytes) -> int:
+    """The stamp in a `log_value`."""
+    (stamp,) = _STAMP.unpack_from(value, 1)
+    return int(stamp)
+
+
+def tree_key(shard: int, origin: int, level: int, index: int) -> bytes:
+    """Key of an inner node of the tree of a log."""
+    return b"t" + _TREE_NODE.pack(shard, origin, level, index)
 
 
 def log_of(key: bytes) -> tuple[int, int, int]:

@@ -1,46 +1,42 @@
-"""Segments: the files of the log, and how what is in them is read back.
+"""Segments: the files of the log, by what they are called and which stretch of it they hold.
 
 The log is one sequence of bytes. A segment is a file that holds a stretch of it and is named by
-the position of its first byte, in hexadecimal. This file is pure but for the reads of a Disk.
-
-What a scan finds at the end of the last segment:
-
-- nothing after the last good record: fine.
-- bytes that are no good record, and nothing after them that proves they had been synced: a torn
-  tail. Nobody was told of it; it is cut.
-- the same, but a header further on was written when these bytes had long been synced: damage.
-  It is reported with file and offset, never cut and never skipped.
+the position of its first byte, in hexadecimal: `.seg` as it was written, `.sealed` once it was
+compressed. This file is pure but for the reads of a Disk.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from .disk import Disk
 from .errors import DamagedLog
-from .limits import RECORD_BYTES_MAX, SCAN_WINDOW_BYTES
-from .record import HEADER_BYTES, MAGIC, Header, intact, newer_version, parse
+from .sealed import sealed_end
 
 FOLDER: Final = "log"
-_NAME: Final = re.compile(r"[0-9a-f]{16}\.seg")
+QUARANTINE: Final = "quarantine"  # what was damaged when its segment was sealed
+TEMPORARY: Final = ".tmp"
+_NAME: Final = re.compile(r"([0-9a-f]{16})\.(seg|sealed)")
+_TEMPORARY: Final = re.compile(r"[0-9a-f]{16}\.tmp")
 _REMEDY: Final = (
-    "Nothing was changed. Restore the file from a copy, or start this node with an empty directory "
-    "beside healthy peers"
+    "Nothing was changed. Move away the one that does not belong here, or start this node with an "
+    "empty directory beside healthy peers"
 )
 
 
 class Segment(NamedTuple):
-    """One file of the log."""
+    """One file of the log; `size` is that of the stretch that it holds."""
 
     base: int
     size: int
+    sealed: bool = False
 
     @property
     def name(self) -> str:
         """Its name on the disk."""
-        return segment_name(self.base)
+        return sealed_name(self.base) if self.sealed else segment_name(self.base)
 
     @property
     def end(self) -> int:
@@ -51,8 +47,16 @@ class Segment(NamedTuple):
 class Found(NamedTuple):
     """One good record."""
 
-    header: Header
+    kind: int
+    position: int
     body: bytes
+
+
+class Gap(NamedTuple):
+    """Bytes of the log that are not what was written, between good records."""
+
+    position: int
+    end: int
 
 
 class Torn(NamedTuple):
@@ -63,116 +67,69 @@ class Torn(NamedTuple):
 
 
 def segment_name(base: int) -> str:
-    """The file that begins at a position of the log."""
+    """The file that begins at a position of the log, as it is written."""
     return f"{FOLDER}/{base:016x}.seg"
 
 
+def sealed_name(base: int) -> str:
+    """The same, sealed."""
+    return f"{FOLDER}/{base:016x}.sealed"
+
+
+def temporary_name(base: int) -> str:
+    """The same, while it is being sealed."""
+    return f"{FOLDER}/{base:016x}{TEMPORARY}"
+
+
+def quarantine_name(gap: Gap) -> str:
+    """Where the bytes of a gap are kept."""
+    return f"{QUARANTINE}/{gap.position:016x}-{gap.end - gap.position}.bad"
+
+
+def leftovers(disk: Disk) -> list[str]:
+    """What a sealer that was interrupted has left."""
+    return [f"{FOLDER}/{name}" for name in disk.list(FOLDER) if _TEMPORARY.fullmatch(name)]
+
+
 def segments_of(disk: Disk) -> list[Segment]:
-    """All segments in order; other files are left alone. Raises DamagedLog if one is missing."""
-    found: list[Segment] = []
+    """All segments in order; other files are left alone. One that is missing leaves a hole.
+
+    Raises DamagedLog if two segments hold the same stretch.
+    """
+    forms: dict[int, set[str]] = {}
     for name in disk.list(FOLDER):
-        if not _NAME.fullmatch(name):
-            continue
-        base = int(name[:16], 16)
-        if not found and base:
+        if match := _NAME.fullmatch(name):
+            forms.setdefault(int(match[1], 16), set()).add(match[2])
+    bases = sorted(forms)
+    found: list[Segment] = []
+    for base, until in zip(bases, [*bases[1:], None], strict=False):
+        segment = _segment(disk, base, forms[base], until)
+        if until is not None and segment.end > until:
             raise DamagedLog(
-                f"the log begins with {segment_name(base)}, not with {segment_name(0)}: a segment "
-                f"is missing. {_REMEDY}"
+                f"{segment.name} ends at {segment.end:#x}, behind {until:#x}, where another "
+                f"segment begins. {_REMEDY}"
             )
-        if found and found[-1].end != base:
-            raise DamagedLog(
-                f"{segment_name(base)} should begin at {found[-1].end:#x}, where "
-                f"{found[-1].name} ends: a segment is missing or has lost its end. {_REMEDY}"
-            )
-        found.append(Segment(base, disk.size(f"{FOLDER}/{name}")))
+        found.append(segment)
     return found
 
 
-class Scan:
-    """Reads a segment record by record; afterwards `torn` says what is left at its end."""
-
-    def __init__(self, disk: Disk, segment: Segment, *, last: bool) -> None:
-        self._segment = segment
-        self._last = last
-        self._window = _Window(disk, segment)
-        self.link: int | None = None  # the checksum that the next record must name, once known
-        self.torn: Torn | None = None
-
-    def records(self, start: int | None = None) -> Iterator[Found]:
-        """All good records from a position on. Raises DamagedLog."""
-        position = self._segment.base if start is None else start
-        while position < self._segment.end:
-            found = self._read(position)
-            if found is None:
-                self._judge(position)
-                return
-            self.link = found.header.crc
-            position = found.header.end
-            yield found
-
-    def _read(self, position: int) -> Found | None:
-        header = parse(self._window.bytes(position, HEADER_BYTES))
-        if header is None or header.position != position or header.length > RECORD_BYTES_MAX:
-            return None
-        if self.link is not None and header.link != self.link:
-            return None
-        body = self._window.bytes(position + HEADER_BYTES, header.length)
-        return Found(header, body) if intact(header, body) else None
-
-    def _judge(self, position: int) -> None:
-        """Tail or damage? See the top of the file."""
-        offset = position - self._segment.base
-        version = newer_version(self._window.bytes(position, HEADER_BYTES))
-        if version:
-            raise DamagedLog(
-                f"{self._segment.name}, offset {offset}: a record of frame version {version}; this "
-                "version does not know it: use the version that wrote it"
-            )
-        witness = self._witness(position)
-        if not self._last or witness is not None:
-            why = (
-                "" if witness is None else f", though a record at {witness.position:#x} follows it"
-            )
-            raise DamagedLog(
-                f"{self._segment.name}, offset {offset}: this record is not what was written{why}. "
-                f"{_REMEDY}"
-            )
-        self.torn = Torn(position, self._segment.end - position)
-
-    def _witness(self, position: int) -> Header | None:
-        """An intact header that was written when `position` had already been synced."""
-        search = position + 1
-        while search < self._segment.end:
-            data = self._window.bytes(search, SCAN_WINDOW_BYTES)
-            at = data.find(MAGIC)
-            while at >= 0:
-                header = parse(data[at : at + HEADER_BYTES])
-                if header and header.position == search + at and _proves(header, position):
-                    return header
-                at = data.find(MAGIC, at + 1)
-            search += max(1, len(data) - HEADER_BYTES + 1)
-        return None
+def _segment(disk: Disk, base: int, forms: set[str], until: int | None) -> Segment:
+    if "sealed" in forms:
+        name = sealed_name(base)
+        end = sealed_end(disk, name, base)
+        if end is None and forms == {"sealed"}:  # its blocks will be searched for
+            end = until if until is not None else sealed_end(disk, name, base, search=True)
+        if end is not None:
+            return Segment(base, end - base, sealed=True)
+    return Segment(base, disk.size(segment_name(base)))
 
 
-def _proves(header: Header, position: int) -> bool:
-    return header.position - header.unsynced > position
-
-
-class _Window:
-    """Reads a file in large steps."""
-
-    def __init__(self, disk: Disk, segment: Segment) -> None:
-        self._read: Callable[[int, int], bytes] = lambda at, length: disk.read(
-            segment.name, at, length
-        )
-        self._base = segment.base
-        self._start = 0
-        self._data = b""
-
-    def bytes(self, position: int, length: int) -> bytes:
-        at = position - self._base - self._start
-        if at < 0 or at + length > len(self._data):
-            self._start = position - self._base
-            self._data = self._read(self._start, max(length, SCAN_WINDOW_BYTES))
-            at = 0
-        return self._data[at : at + length]
+def merged(gaps: Iterable[Gap]) -> list[Gap]:
+    """The same ranges in order, each said once."""
+    found: list[Gap] = []
+    for gap in sorted(gaps):
+        if found and gap.position <= found[-1].end:
+            found[-1] = Gap(found[-1].position, max(found[-1].end, gap.end))
+        else:
+            found.append(gap)
+    return found

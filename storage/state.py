@@ -1,7 +1,7 @@
 """State records: what a node must not forget besides commits.
 
-Every segment begins with one that names the watermarks of all shards, so the last segment tells
-everything.
+Every segment begins with one that names the watermarks of all shards and how much there is of every
+log, so the last segment tells everything, and what damage before it has taken is known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ class State:
 
     `ceiling`: no stamp was promised above it. `members`: name, site, priority and origin (0 while
     it is not known) of each. `watermarks`: how far shards were settled; those that are not named
-    did not change.
+    did not change. `frontier`: (shard, origin, sequence) of all that was here when a segment began;
+    empty in other states, and while that is not known.
     """
 
     origin: int
@@ -29,6 +30,7 @@ class State:
     ceiling: int = 0
     members: list[tuple[str, str, int, int]] = field(default_factory=list)
     watermarks: dict[int, int] = field(default_factory=dict)
+    frontier: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 def state_body(state: State) -> bytes:
@@ -44,6 +46,7 @@ def state_body(state: State) -> bytes:
             state.ceiling,
             state.members,
             sorted(state.watermarks.items()),
+            sorted(state.frontier),
         )
     )
 
@@ -57,7 +60,12 @@ def read_state(body: bytes) -> State:
                 f"the data directory is of format {version}; this version reads format {FORMAT}: "
                 "use the version that wrote it"
             )
-        origin, boot, shards, cluster, node, ceiling, members, watermarks = parts
-        return State(origin, boot, shards, cluster, node, ceiling, list(members), dict(watermarks))
+        origin, boot, shards, cluster, node, ceiling, members, watermarks, frontier = parts
+        return State(
+            *(origin, boot, shards, cluster, node, ceiling),
+            list(members),
+            dict(watermarks),
+            list(frontier),
+        )
     except (BadFrame, ValueError, TypeError):
         raise DamagedLog("a state record is not what this version writes") from None

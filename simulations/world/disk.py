@@ -12,9 +12,9 @@ from collections import Counter, deque
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from random import Random as Generator
-from typing import Final
+from typing import Final, NamedTuple
 
-from ...storage.errors import DiskError, DiskFull, SyncFailed
+from ...storage.errors import DamagedLog, DiskError, DiskFull, SyncFailed
 
 SECTOR_BYTES: Final = 512
 DAMAGES: Final = {
@@ -37,6 +37,19 @@ class _File:
     named: bool = False  # whether the name survives for certain
     undone: bytes = b""  # what a write that failed had written after the data
     ends: deque[int] = field(default_factory=lambda: deque(maxlen=_ENDS_KEPT))  # of late writes
+
+
+class _Undo(NamedTuple):
+    """A change of a name that a crash may undo: the file is called `old` again."""
+
+    name: str
+    old: str
+    file: _File
+    before: _File | None  # what was called `name` before
+
+    def follows(self, other: _Undo) -> bool:
+        """Whether this can't have come to be without another."""
+        return self.file is other.file or not {self.name, self.old}.isdisjoint(other[:2])
 
 
 @dataclass
@@ -63,6 +76,7 @@ class SimDisk:
         self._generator = generator
         self._files: dict[str, _File] = {}
         self._wounds: list[_Wound] = []
+        self._undo: list[_Undo] = []  # since names were synced, the latest last
         self._stalled_until = 0.0
         self._awaiting: list[asyncio.Future[None]] = []
         self.sync_seconds = sync_seconds
@@ -83,8 +97,7 @@ class SimDisk:
         """The names in a folder; whoever opens a log asks for them first."""
         for wound in self._wounds:
             wound.opened = True
-        prefix = folder + "/"
-        return sorted(name.removeprefix(prefix) for name in self._files if name.startswith(prefix))
+        return sorted(name.rpartition("/")[2] for name in self._files if _is_in(name, folder))
 
     def size(self, name: str) -> int:
         """The length of a file."""
@@ -92,6 +105,8 @@ class SimDisk:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes."""
+        if name not in self._files:
+            raise DamagedLog(f"there is no {name}")
         data = bytes(self._file(name).data[offset : offset + length])
         share = 0.0 if self.reads_right else self.misread
         if share and data and self._generator.random() < share:
@@ -131,8 +146,9 @@ class SimDisk:
         if self.lying:
             return
         for name, file in self._files.items():
-            if name.startswith(folder + "/"):
+            if _is_in(name, folder):
                 file.named = True
+        self._undo = [undo for undo in self._undo if not _is_in(undo.name, folder)]
 
     def truncate(self, name: str, length: int) -> None:
         """Cut a file, durably."""
@@ -144,6 +160,26 @@ class SimDisk:
         self._wounds = [
             wound for wound in self._wounds if wound.name != name or _cut(wound, length)
         ]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name; a crash may undo it until the names are synced."""
+        file = self._file(old)
+        if self.failing_writes:
+            raise DiskError(f"can't rename {old}: input/output error")
+        self._undo.append(_Undo(new, old, file, self._files.get(new)))
+        del self._files[old]
+        self._files[new] = file
+        self._forget_wounds(old, new)
+
+    def remove(self, name: str) -> None:
+        """Take a file away; a crash may bring it back until the names are synced."""
+        file = self._file(name)
+        if self.failing_writes:
+            raise DiskError(f"can't remove {name}: input/output error")
+        if file.named:
+            self._undo.append(_Undo(name, name, file, None))
+        del self._files[name]
+        self._forget_wounds(name)
 
     def free(self) -> int:
         """Bytes that can still be written."""
@@ -157,6 +193,7 @@ class SimDisk:
     def crash(self) -> None:
         """Lose what was not synced, in part or whole, in any order."""
         self.crashed += 1
+        self._lose_names()
         for name, file in [*self._files.items()]:
             if not file.named and self._generator.random() < 0.5:
                 self.counts["name lost"] += 1
@@ -166,6 +203,22 @@ class SimDisk:
             if len(file.data) > file.synced:
                 self._tear(file)
             file.synced, file.named, file.undone = len(file.data), True, b""
+
+    def _lose_names(self) -> None:
+        """Undo some of what was done to names since they were synced, in no order but of a file."""
+        lost: list[_Undo] = []
+        for change in self._undo:
+            if any(change.follows(other) for other in lost) or self._generator.random() < 0.5:
+                lost.append(change)
+            else:
+                change.file.named = True
+        for change in reversed(lost):
+            self.counts["change of a name undone"] += 1
+            self._files.pop(change.name, None)
+            if change.before is not None:
+                self._files[change.name] = change.before
+            self._files[change.old] = change.file
+        self._undo.clear()
 
     def stall(self, seconds: float) -> None:
         """Syncs that are under way or begin do not end before so long from now."""
@@ -197,6 +250,7 @@ class SimDisk:
         """Lose everything."""
         self._files.clear()
         self._wounds.clear()
+        self._undo.clear()
 
     def damage(self, generator: Generator, kind: str, until: int = 1 << 62) -> str | None:
         """Damage synced bytes of the log in one of the ways of DAMAGES; what was done, if any.
@@ -204,9 +258,9 @@ class SimDisk:
         `until` is the position in the log from which on nothing is touched.
         """
         files = {
-            name: min(len(self.synced(name)), max(0, until - _base(name)))
+            name: _touchable(name, len(self.synced(name)), until)
             for name in sorted(self._files)
-            if name.startswith("log/")
+            if name.startswith("log/") and not name.endswith(".tmp")
         }
         if not any(files.values()):
             return None
@@ -244,6 +298,9 @@ class SimDisk:
             if not future.done():
                 future.set_result(None)
         self._awaiting.clear()
+
+    def _forget_wounds(self, *names: str) -> None:
+        self._wounds = [wound for wound in self._wounds if wound.name not in names]
 
     def _go_on(self) -> None:
         """Whoever writes on after opening a shorter log has taken it as it is."""
@@ -338,10 +395,25 @@ class SimDisk:
         return data[: start - offset] + wrong + data[stop - offset :]
 
 
+def _is_in(name: str, folder: str) -> bool:
+    return name.rpartition("/")[0] == folder
+
+
+def _touchable(name: str, length: int, until: int) -> int:
+    """How much of a file may be damaged if nothing behind a position in the log may be.
+
+    A sealed segment is compressed, and long before the end of the log: all or nothing of it.
+    """
+    left = max(0, until - _base(name))
+    if name.endswith(".sealed"):
+        return length if left else 0
+    return min(length, left)
+
+
 def _base(name: str) -> int:
     """The position in the log at which a segment begins; 0 for any other file."""
     try:
-        return int(name.removeprefix("log/").removesuffix(".seg"), 16)
+        return int(name.removeprefix("log/").partition(".")[0], 16)
     except ValueError:
         return 0
 

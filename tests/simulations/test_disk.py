@@ -121,6 +121,123 @@ async def test_a_sync_takes_its_time_and_may_fail():
         await disk.sync(FILE)
 
 
+async def two_names() -> list[tuple[dict[str, bytes], bool]]:
+    """What crashes leave after a file took the name of another, with and without a sync."""
+    left = []
+    for seed in SEEDS:
+        for synced in (False, True):
+            disk = SimDisk(Random(seed))
+            for name, data in ((FILE, b"older"), (OTHER, b"newer")):
+                disk.append(name, data)
+                await disk.sync(name)
+            disk.sync_names("log")
+            disk.rename(OTHER, FILE)
+            if synced:
+                disk.sync_names("log")
+            disk.crash()
+            left.append((contents(disk), synced))
+    return left
+
+
+@in_virtual_time
+async def test_a_rename_is_there_or_not_after_a_crash_and_there_once_names_were_synced():
+    before, after = {"a": b"older", "b": b"newer"}, {"a": b"newer"}
+    left = await two_names()
+    assert all(files == after for files, synced in left if synced)
+    unsynced = [files for files, synced in left if not synced]
+    assert before in unsynced
+    assert after in unsynced
+    assert all(files in (before, after) for files in unsynced)
+
+
+@in_virtual_time
+async def test_a_removed_file_may_come_back_until_names_were_synced():
+    left = set()
+    for seed in SEEDS:
+        for synced in (False, True):
+            disk = SimDisk(Random(seed))
+            disk.append(FILE, b"1")
+            await disk.sync(FILE)
+            disk.sync_names("log")
+            disk.remove(FILE)
+            if synced:
+                disk.sync_names("log")
+            disk.crash()
+            left.add((synced, *contents(disk).values()))
+            disk.crash()
+            assert (synced, *contents(disk).values()) in left
+    assert left == {(True,), (False,), (False, b"1")}
+
+
+@in_virtual_time
+async def test_of_several_changes_of_one_name_a_crash_keeps_the_first_ones():
+    left = set()
+    for seed in SEEDS:
+        disk = SimDisk(Random(seed))
+        disk.append(FILE, b"1")
+        await disk.sync(FILE)
+        disk.sync_names("log")
+        disk.rename(FILE, "log/x")
+        disk.rename("log/x", "log/y")
+        disk.remove("log/y")
+        disk.crash()
+        left.add(tuple(disk.list("log")))
+    assert left == {("a",), ("x",), ("y",), ()}
+
+
+@in_virtual_time
+async def test_changes_of_different_names_survive_a_crash_in_any_order():
+    left = set()
+    for seed in SEEDS:
+        disk = SimDisk(Random(seed))
+        for name in (FILE, OTHER):
+            disk.append(name, b"1")
+            await disk.sync(name)
+        disk.sync_names("log")
+        disk.rename(FILE, "log/x")
+        disk.remove(OTHER)
+        disk.crash()
+        left.add(tuple(disk.list("log")))
+    assert left == {("a", "b"), ("b", "x"), ("a",), ("x",)}
+
+
+@in_virtual_time
+async def test_a_name_that_was_made_anew_does_not_bring_the_old_file_back():
+    for seed in SEEDS:
+        disk = SimDisk(Random(seed))
+        disk.append(FILE, b"old")
+        await disk.sync(FILE)
+        disk.sync_names("log")
+        disk.remove(FILE)
+        disk.append(FILE, b"new")
+        await disk.sync(FILE)
+        disk.crash()
+        assert contents(disk) in ({"a": b"old"}, {"a": b"new"}, {})
+
+
+@in_virtual_time
+async def test_damage_spares_what_is_no_log_and_sealed_files_behind_a_position():
+    disk = SimDisk(Random(1))
+    names = (
+        "log/0000000000000000.sealed",
+        "log/0000000000000100.sealed",
+        "log/x.tmp",
+        "quarantine/x",
+    )
+    for name in (*names, "reserve"):
+        disk.append(name, bytes(range(256)) * 4)
+        await disk.sync(name)
+        disk.sync_names(name.rpartition("/")[0])
+    touched = set()
+    for seed in SEEDS:
+        spoiled = disk.clone()
+        what = spoiled.damage(Random(seed), "flip", 0x100)
+        touched.add(what.split(",")[0])
+        at = int(what.split(":")[0].rsplit(" ", 1)[1])
+        touched.add("beyond its base" if at > 0x100 else "")
+    assert touched == {names[0], "beyond its base", ""}
+
+
 @in_virtual_time
 async def test_what_survived_one_crash_survives_the_next():
     for seed in SEEDS:
@@ -377,6 +494,17 @@ async def three_nodes(seed: int) -> tuple[World, Shown]:
     return world, shown(world.nodes["ny1"])
 
 
+async def shown_once_healed(world: World, name: str) -> Shown:
+    """What a node serves once it can read all of it; its peers may have to give it back."""
+    for _ in range(100):
+        try:
+            return shown(world.nodes[name])
+        except DamagedLog as error:
+            world.nodes[name].repair.notice(error)  # as whoever reads does
+            await asyncio.sleep(0.5)
+    raise AssertionError("it was never healed")
+
+
 async def start_damaged(world: World) -> bool:
     """Whether a node starts; if not, it says so, and what is at fault."""
     says = ""
@@ -390,7 +518,7 @@ async def start_damaged(world: World) -> bool:
 
 @pytest.mark.parametrize("index", ["index kept", "index lost"])
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_a_node_that_was_damaged_while_it_was_down_refuses_or_is_unharmed(kind, index):
+def test_a_node_that_was_damaged_while_it_was_down_refuses_or_is_healed(kind, index):
     async def story(seed: int) -> bool:
         world, before = await three_nodes(seed)
         await world.stop_one("tok1")
@@ -402,15 +530,15 @@ def test_a_node_that_was_damaged_while_it_was_down_refuses_or_is_unharmed(kind, 
             world.disks["tok1"].mend()
             await world.start("tok1")
         await world.until_settled()
-        assert shown(world.nodes["tok1"]) == before
+        assert await shown_once_healed(world, "tok1") == before
         await world.stop()
         return started
 
-    assert sum(run(story(seed)) for seed in range(20)) < 10
+    assert sum(run(story(seed)) for seed in range(20)) > 4, "it refuses only if its end is gone"
 
 
 @pytest.mark.parametrize("kind", [*DAMAGES, "misread"])
-def test_a_node_that_is_damaged_while_it_is_up_serves_what_is_right_or_says_so(kind):
+def test_a_node_that_is_damaged_while_it_is_up_serves_what_is_right_or_is_healed(kind):
     async def story(seed: int) -> bool:
         world, before = await three_nodes(seed)
         disk, noticed = world.disks["tok1"], False
@@ -431,17 +559,18 @@ def test_a_node_that_is_damaged_while_it_is_up_serves_what_is_right_or_says_so(k
         disk.mend()
         await world.start()
         await world.until_settled()
-        assert shown(world.nodes["tok1"]) == shown(world.nodes["ny1"])
-        assert shown(world.nodes["tok1"])[:COMMITS] == before
+        after = await shown_once_healed(world, "tok1")
+        assert after == shown(world.nodes["ny1"])
+        assert after[:COMMITS] == before
         await world.stop()
         return noticed
 
-    assert sum(run(story(seed)) for seed in range(12)) > 9
+    assert sum(run(story(seed)) for seed in range(12)) > 0
 
 
 @pytest.mark.parametrize("kind", [*DAMAGES, "misread"])
 def test_a_damaged_node_gives_its_peers_nothing_wrong(kind):
-    async def story(seed: int) -> bool:
+    async def story(seed: int) -> None:
         world, before = await three_nodes(seed)
         await world.stop_one("tok1")
         for number in range(COMMITS):
@@ -453,21 +582,20 @@ def test_a_damaged_node_gives_its_peers_nothing_wrong(kind):
         world.cut_off({"lon1"})
         await world.start("tok1")
         await asyncio.sleep(3)
-        ended = not world.is_up("ny1")
         world.disks["ny1"].misread = 0.0
         world.disks["ny1"].mend()
         world.network.heal()
         await world.start()
         await world.until_settled()
-        after = [shown(node) for _, node in sorted(world.nodes.items())]
+        after = [await shown_once_healed(world, name) for name in sorted(world.nodes)]
         assert after[1:] == after[:-1]
         assert after[0][:COMMITS] == before
         keys = [payloads[0].rstrip(b"\0") for _, payloads, _ in after[0][COMMITS:]]
         assert keys == [b"more %d" % number for number in range(COMMITS)]
         await world.stop()
-        return ended
 
-    assert sum(run(story(seed)) for seed in range(10)) > 0
+    for seed in range(10):
+        run(story(seed))
 
 
 @pytest.mark.xfail(

@@ -11,7 +11,7 @@ from anabranch.storage.errors import AnabranchError
 from anabranch.storage.limits import SEGMENT_BYTES
 from anabranch.storage.log import Log
 from anabranch.storage.record import COMMIT
-from anabranch.storage.segment import Found
+from anabranch.storage.segment import Found, Gap
 
 OPENING = b"an opening state"
 
@@ -25,18 +25,23 @@ class Watched:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         on_durable: Callable[[int], None] = lambda _: None,
+        opening: Callable[[], bytes] = lambda: OPENING,
     ) -> None:
+        self.dropped: list[int] = []
         self.durable: list[int] = []
         self.failures: list[AnabranchError] = []
         self._also = on_durable
         self.log = Log(
             disk,
-            opening_state=lambda: OPENING,
+            opening_state=opening,
             on_durable=self._on_durable,
             on_failure=self.failures.append,
+            on_dropped=self.dropped.append,
             segment_bytes=segment_bytes,
         )
-        self.found = list(self.log.replay(0))
+        pieces = list(self.log.replay(0))
+        self.found = [one for one in pieces if isinstance(one, Found)]
+        self.gaps = [one for one in pieces if isinstance(one, Gap)]
 
     def _on_durable(self, end: int) -> None:
         self.durable.append(end)
@@ -65,8 +70,8 @@ def disk_with(files: dict[str, bytes]) -> SimDisk:
     return disk
 
 
-def bodies_of(found: Iterable[Found], kind: int = COMMIT) -> list[bytes]:
-    return [one.body for one in found if one.header.kind == kind]
+def bodies_of(found: Iterable[Found | Gap], kind: int = COMMIT) -> list[bytes]:
+    return [one.body for one in found if isinstance(one, Found) and one.kind == kind]
 
 
 async def files_with_groups(

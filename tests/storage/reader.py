@@ -7,6 +7,7 @@ import struct
 from typing import Any, NamedTuple
 
 import msgpack
+import zstandard
 
 FRONT = struct.Struct(">2sBBIQIII")
 
@@ -77,6 +78,67 @@ def records(segments: dict[int, bytes]) -> list[Record]:
     return found
 
 
+def unsealed(data: bytes) -> bytes:
+    """The bytes of the log that a whole and undamaged sealed segment stands for."""
+    footer = data[-32:]
+    magic, kind, zero, length, end, back, linked, _ = FRONT.unpack(footer[:28])
+    assert (magic, kind, zero, length) == (b"\xab\x01", 5, 0, 0)
+    directory_at = len(data) - 32 - back
+    _, body, crc = _part(data, directory_at, 4)
+    assert linked == crc
+    assert struct.unpack(">I", footer[28:])[0] == crc32c(footer[:28])
+    ends, blocks, gaps, last = msgpack.unpackb(body)
+    assert (ends, gaps) == (end, [])
+    raw, link, next_offset = [], 0, 0
+    for position, length, offset, stored in blocks:
+        assert offset == next_offset
+        front, body, crc = _part(data, offset, 3)
+        assert (front[4], front[5], front[6]) == (position, length, link)
+        assert stored == 32 + len(body)
+        frames, after = _frames(position, msgpack.unpackb(zstandard.decompress(body)))
+        assert len(frames) == length
+        raw.append(frames)
+        link, next_offset = crc, offset + stored
+    assert (next_offset, last) == (directory_at, after)
+    return b"".join(raw)
+
+
+def _part(data: bytes, offset: int, expected: int) -> tuple[Any, bytes, int]:
+    front = FRONT.unpack(data[offset : offset + 28])
+    magic, kind, zero, length, *_, body_crc = front
+    body = data[offset + 32 : offset + 32 + length]
+    (crc,) = struct.unpack(">I", data[offset + 28 : offset + 32])
+    assert (magic, kind, zero) == (b"\xab\x01", expected, 0)
+    assert (crc32c(data[offset : offset + 28]), crc32c(body)) == (crc, body_crc)
+    return front, body, crc
+
+
+def _frames(position: int, block: Any) -> tuple[bytes, int]:
+    link, after, kinds, lengths, groups, bodies = block
+    unsynced, frames = 0, []
+    for kind, length, group, slim in zip(kinds, lengths, groups, bodies, strict=True):
+        body = _whole(slim) if kind == 1 else slim
+        assert len(body) == length
+        if group:
+            unsynced = 0 if group == 1 else group - 2
+        front = FRONT.pack(b"\xab\x01", kind, 0, length, position, unsynced, link, crc32c(body))
+        link = crc32c(front)
+        frames += [front, struct.pack(">I", link), body]
+        position, unsynced = position + 32 + length, unsynced + 32 + length
+    assert link == after
+    return b"".join(frames), after
+
+
+def _whole(slim: bytes) -> bytes:
+    if slim[0] == 0:
+        return slim[1:]
+    front, payloads, *cuts = msgpack.unpackb(slim[1:])
+    assert len(cuts) == slim[0] - 1
+    hashes = b"".join(hashlib.sha256(payload).digest() for payload in payloads)
+    header = front + msgpack.packb(hashes) + (cuts[0] if cuts else msgpack.packb(None))
+    return msgpack.packb([header, payloads])
+
+
 def commit(body: bytes) -> Commit:
     header, payloads = msgpack.unpackb(body)
     version, shard, origin, sequence, stamp, commit_id, ((*entry,),) = msgpack.unpackb(header)
@@ -102,9 +164,8 @@ def commit(body: bytes) -> Commit:
 
 
 def state(body: bytes) -> dict[str, Any]:
-    version, origin, boot, shards, cluster, node, ceiling, members, watermarks = msgpack.unpackb(
-        body
-    )
+    version, origin, boot, shards, cluster, node, ceiling, *lists = msgpack.unpackb(body)
+    members, watermarks, frontier = lists
     assert version == 1
     return {
         "origin": origin,
@@ -115,6 +176,7 @@ def state(body: bytes) -> dict[str, Any]:
         "ceiling": ceiling,
         "members": members,
         "watermarks": watermarks,
+        "frontier": frontier,
     }
 
 

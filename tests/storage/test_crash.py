@@ -38,9 +38,7 @@ class Story:
         assert (again.found, again.log.end) == (watched.found, watched.log.end)
         assert again.log.torn is None
         self.torn += watched.log.torn is not None
-        found = [
-            (one.header.position, one.body) for one in watched.found if one.header.kind == COMMIT
-        ]
+        found = [(one.position, one.body) for one in watched.found if one.kind == COMMIT]
         assert found == self.appended[: len(found)], "a prefix, in order"
         assert len(found) >= self.confirmed, "and all that was confirmed"
         self.appended = found

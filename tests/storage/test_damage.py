@@ -1,11 +1,13 @@
-"""What is wrong on a disk is cut as a torn tail or told as damage, never read as something else."""
+"""What is wrong on a disk is cut as a torn tail or told as a gap, never read as something else."""
 
 from __future__ import annotations
 
-import re
 from functools import cache
+from random import Random
+from struct import pack
 
 import pytest
+from google_crc32c import value as crc32c
 
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.loop import run
@@ -13,9 +15,9 @@ from anabranch.storage.errors import DamagedLog
 from anabranch.storage.limits import RECORD_BYTES_MAX, SCAN_WINDOW_BYTES, SEGMENT_BYTES
 from anabranch.storage.log import Log
 from anabranch.storage.record import COMMIT, HEADER_BYTES, frame, parse
-from anabranch.storage.segment import Found, segment_name
+from anabranch.storage.segment import Gap, segment_name
 
-from .logs import Watched, bodies_of, disk_with, files_of, files_with_groups
+from .logs import OPENING, Watched, bodies_of, disk_with, files_of, files_with_groups
 
 GROUPS = [
     [b"first" * 10, b"second" * 30],
@@ -41,18 +43,34 @@ def whole_log() -> tuple[bytes, list[int]]:
 @cache
 def ends() -> list[int]:
     """Where the records of the whole log end."""
-    return [one.header.end for one in Watched(disk_with(small_log()[0])).found]
+    return [
+        one.position + HEADER_BYTES + len(one.body)
+        for one in Watched(disk_with(small_log()[0])).found
+    ]
 
 
-def damage_of(disk: SimDisk) -> tuple[str, int]:
-    """The file and the offset that the error names."""
+def gaps_of(disk: SimDisk) -> list[tuple[int, int]]:
+    """The ranges that are told to be damaged; all else is as it was, and nothing is changed."""
+    before = files_of(disk)
+    watched = Watched(disk)
+    assert watched.log.torn is None
+    assert files_of(disk) == before, "damage is told, and nothing is changed"
+    assert watched.gaps == watched.log.gaps
+    return [(gap.position, gap.end) for gap in watched.gaps]
+
+
+def refusal_of(disk: SimDisk) -> str:
+    """Why a log is not opened; nothing is changed then."""
     before = files_of(disk)
     with pytest.raises(DamagedLog) as caught:
         Watched(disk)
-    assert files_of(disk) == before, "damage is reported, and nothing is changed"
-    named = re.match(r"(\S+), offset (\d+):", str(caught.value))
-    assert named is not None
-    return named[1], int(named[2])
+    assert files_of(disk) == before
+    return str(caught.value)
+
+
+def end_of(position: int) -> int:
+    """Where the record of the whole log ends that begins at a position."""
+    return min(end for end in ends() if end > position)
 
 
 def record_at(offset: int) -> int:
@@ -154,76 +172,115 @@ def test_a_cut_that_wrote_a_new_segment_no_further_than_its_name():
 # -- every bit -----------------------------------------------------------------------------------
 
 
-def judged(files: dict[str, bytes], name: str, at: int) -> list[Found] | None:
-    """What is read after one bit was flipped; None where damage was told, and rightly."""
-    disk = disk_with(files)
-    try:
-        watched = Watched(disk)
-    except DamagedLog as error:
-        named = re.match(r"(\S+), offset (\d+):", str(error))
-        assert named is not None
-        assert named[1] == name
-        offset = int(named[2])
-        header = parse(small_log(SEGMENT_BYTES if len(files) == 1 else 100)[0][name], offset)
-        assert header is not None
-        assert offset <= at < offset + HEADER_BYTES + header.length
-        assert files_of(disk) == files
-        return None
-    assert watched.log.torn is not None
-    return watched.found
+def left_of(positions: list[int], gap: tuple[int, int]) -> list[bytes]:
+    """All bodies but those of records that lie in a gap."""
+    return [
+        body
+        for body, position in zip(ALL, positions, strict=True)
+        if not gap[0] <= position < gap[1]
+    ]
 
 
-def test_every_flipped_bit_of_a_log_is_told_or_cuts_only_the_last_group():
+def test_every_flipped_bit_of_a_log_is_a_gap_of_one_record_or_cuts_only_the_last_group():
     data, begins = whole_log()
-    kept_at_least = sum(map(len, GROUPS[:-1]))
+    positions = ends()[:-1]  # of the commits: the first record is the opening state
     told = cut = 0
     for bit in range(8 * len(data)):
         at = bit // 8
         flipped = bytearray(data)
         flipped[at] ^= 1 << bit % 8
-        found = judged({FIRST: bytes(flipped)}, FIRST, at)
-        if found is None:
+        disk = disk_with({FIRST: bytes(flipped)})
+        watched = Watched(disk)
+        if watched.log.torn is None:
             told += 1
+            begin = record_at(at)
+            assert watched.gaps == [(begin, end_of(begin))], "this record, and no other"
+            assert bodies_of(watched.found) == left_of(positions, watched.gaps[0])
+            assert files_of(disk)[FIRST] == flipped
             continue
         cut += 1
         assert at >= begins[-1], "only what nothing proves to have been synced may be cut"
-        kept = bodies_of(found)
-        assert kept == ALL[: len(kept)]
-        assert len(kept) >= kept_at_least
-        assert found[-1].header.end == record_at(at)
+        assert watched.gaps == []
+        kept = bodies_of(watched.found)
+        assert kept == ALL[: sum(begin < record_at(at) for begin in positions)]
     assert told + cut == 8 * len(data)
     assert told >= 8 * begins[-1]
 
 
-def test_every_flipped_bit_of_a_segment_before_the_last_is_told():
+def test_every_flipped_bit_of_a_segment_before_the_last_is_a_gap_of_one_record():
     files, _ = small_log(segment_bytes=100)
     *names, _ = files
     assert len(names) >= 3
+    whole = Watched(disk_with(files)).found
     for name in names:
         for bit in range(0, 8 * len(files[name]), 3):
             flipped = bytearray(files[name])
             flipped[bit // 8] ^= 1 << bit % 8
-            assert judged(files | {name: bytes(flipped)}, name, bit // 8) is None
+            disk = disk_with(files | {name: bytes(flipped)})
+            place = int(name[4:20], 16) + bit // 8
+            watched = Watched(disk)
+            (gap,) = watched.gaps
+            assert gap.position <= place < gap.end
+            assert watched.found == [
+                one for one in whole if not gap.position <= one.position < gap.end
+            ]
+            assert len(watched.found) == len(whole) - 1
+
+
+@pytest.mark.parametrize("segment_bytes", [SEGMENT_BYTES, 100])
+def test_a_log_with_any_bit_flipped_goes_on_and_tells_the_gap_again(segment_bytes):
+    files, _ = small_log(segment_bytes=segment_bytes)
+    for name in files:
+        for bit in range(5, 8 * len(files[name]), 797):
+            flipped = bytearray(files[name])
+            flipped[bit // 8] ^= 1 << bit % 8
+            disk = disk_with(files | {name: bytes(flipped)})
+            before = Watched(disk.clone())
+            _, after = recovered_and_appended(disk, b"more")
+            again = Watched(disk)
+            assert after == [*bodies_of(before.found), b"more"]
+            assert again.gaps == before.gaps
+            if before.gaps and before.gaps[-1].end > int(max(files)[4:20], 16):
+                assert again.log.segments == before.log.segments + 1, (
+                    "the damaged one can be sealed"
+                )
+
+
+def test_a_log_cut_at_any_byte_keeps_all_records_before_it_and_those_after_that_file():
+    files, _ = small_log(segment_bytes=100)
+    whole = Watched(disk_with(files)).found
+    for name in list(files)[:-1]:
+        base = int(name[4:20], 16)
+        for length in range(len(files[name])):
+            watched = Watched(disk_with(files | {name: files[name][:length]}))
+            (gap,) = watched.gaps
+            assert gap.end == base + len(files[name])
+            assert gap.position <= base + length
+            assert watched.found == [
+                one for one in whole if not gap.position <= one.position < gap.end
+            ]
 
 
 # -- other damage --------------------------------------------------------------------------------
 
 
-def test_a_hole_before_the_last_group_is_damage():
+def test_a_hole_before_the_last_group_is_a_gap():
     data, begins = whole_log()
-    for at in range(0, begins[-1], 5):
-        holed = data[:at] + bytes(byte ^ 0xFF for byte in data[at : at + 8]) + data[at + 8 :]
-        name, offset = damage_of(disk_with({FIRST: holed}))
-        assert (name, offset) == (FIRST, record_at(at))
+    for at in range(0, begins[-1] - 8, 5):
+        holed = data[:at] + bytes(8) + data[at + 8 :]
+        changed = [place for place in range(at, at + 8) if data[place]]
+        if changed:
+            gap = (record_at(changed[0]), end_of(record_at(changed[-1])))
+            assert gaps_of(disk_with({FIRST: holed})) == [gap]
 
 
-def test_a_length_that_swallows_the_rest_is_damage():
+def test_a_length_that_swallows_the_rest_takes_only_its_record():
     data, begins = whole_log()
     for begin in [0, *ends()][:-1]:
         swallowed = data[: begin + 4] + b"\x00\xff\xff\xff" + data[begin + 8 :]
         disk = disk_with({FIRST: swallowed})
         if begin < begins[-1]:
-            assert damage_of(disk) == (FIRST, begin)
+            assert gaps_of(disk) == [(begin, end_of(begin))]
         else:
             assert Watched(disk).log.torn == (begin, len(data) - begin)
 
@@ -231,31 +288,60 @@ def test_a_length_that_swallows_the_rest_is_damage():
 @pytest.mark.parametrize(("more", "is_record"), [(0, True), (1, False)])
 def test_a_record_over_the_limit_is_none(more, is_record):
     data, _ = whole_log()
-    last = Watched(disk_with({FIRST: data})).found[-1].header.crc
+    begin = ends()[-2]
+    last = parse(data, begin)
+    assert last is not None
     body = bytes(RECORD_BYTES_MAX + more)
-    front, _ = frame(COMMIT, body, len(data), len(data), last)
+    front, _ = frame(COMMIT, body, len(data), len(data), last.crc)
     watched = Watched(disk_with({FIRST: data + front + body}))
     assert (watched.found[-1].body == body) is is_record
     assert (watched.log.torn is None) is is_record
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-def test_a_missing_segment_is_damage(gone):
+def test_a_missing_segment_is_a_gap(gone):
     files, _ = small_log(segment_bytes=100)
     names = list(files)
     left = {name: data for name, data in files.items() if name != names[gone]}
-    with pytest.raises(DamagedLog, match=f"{names[gone + 1]}.*missing"):
-        Watched(disk_with(left))
+    base = int(names[gone][4:20], 16)
+    assert gaps_of(disk_with(left)) == [(base, base + len(files[names[gone]]))]
 
 
-def test_a_segment_that_lost_its_end_is_damage():
+def test_several_missing_segments_are_one_gap():
+    files, _ = small_log(segment_bytes=100)
+    last = list(files)[-1]
+    assert gaps_of(disk_with({last: files[last]})) == [(0, int(last[4:20], 16))]
+
+
+def test_two_segments_that_hold_the_same_stretch_are_refused():
     files, _ = small_log(segment_bytes=100)
     names = list(files)
-    with pytest.raises(DamagedLog, match=f"{names[1]} should begin at"):
-        Watched(disk_with(files | {names[0]: files[names[0]][:-1]}))
+    longer = files | {names[0]: files[names[0]] + b"x"}
+    assert f"{names[0]} ends at" in refusal_of(disk_with(longer))
+    stranger = files | {segment_name(5): b"x"}
+    assert "another segment begins" in refusal_of(disk_with(stranger))
 
 
-def test_a_record_at_another_place_is_damage():
+def test_a_log_that_lost_its_end_is_refused():
+    files, _ = small_log(segment_bytes=100)
+    *_, last = files
+    end = int(last[4:20], 16) + len(files[last])
+    for left in (
+        files | {last: files[last][:-1]},
+        {**files, last: b""},
+        dict([*files.items()][:-1]),
+    ):
+        log = Log(
+            disk_with(left),
+            opening_state=bytes,
+            on_durable=lambda _: None,
+            on_failure=lambda _: None,
+        )
+        with pytest.raises(DamagedLog, match="the log has lost its end"):
+            list(log.replay(0, synced=end))
+
+
+def test_a_record_at_another_place_is_a_gap():
     async def story() -> tuple[dict[str, bytes], list[int]]:
         return await files_with_groups([[b"one"], [b"two"], [b"six"], [b"ten"]])
 
@@ -264,10 +350,10 @@ def test_a_record_at_another_place_is_damage():
     length = HEADER_BYTES + 3
     second = data[begins[1] : begins[1] + length]
     moved = data[: begins[2]] + second + data[begins[2] + length :]
-    assert damage_of(disk_with({FIRST: moved})) == (FIRST, begins[2])
+    assert gaps_of(disk_with({FIRST: moved})) == [(begins[2], begins[3])]
 
 
-def test_a_segment_under_the_name_of_another_is_damage_wherever_reading_begins():
+def test_a_segment_under_the_name_of_another_is_a_gap_wherever_reading_begins():
     async def story() -> tuple[dict[str, bytes], list[int]]:
         return await files_with_groups([[b"x" * 100]] * 4, segment_bytes=100)
 
@@ -276,11 +362,10 @@ def test_a_segment_under_the_name_of_another_is_damage_wherever_reading_begins()
     bases = [int(name[4:20], 16) for name in files]
     disk = disk_with(files | {second: files[first]})
     log = Log(disk, opening_state=bytes, on_durable=lambda _: None, on_failure=lambda _: None)
-    with pytest.raises(DamagedLog, match=f"{second}, offset 0:"):
-        next(log.replay(bases[1]))
+    assert next(log.replay(bases[1])) == Gap(bases[1], bases[2])
 
 
-def test_an_old_record_at_its_old_place_is_damage():
+def test_an_old_record_at_its_old_place_is_a_gap():
     """Two histories that part in their second group, and agree in every length."""
 
     async def story(second: bytes) -> tuple[dict[str, bytes], list[int]]:
@@ -292,7 +377,9 @@ def test_an_old_record_at_its_old_place_is_damage():
     stale = bytearray(now[FIRST])
     stale[begins[2] : begins[2] + length] = old[FIRST][begins[2] : begins[2] + length]
     assert parse(bytes(stale), begins[2]) is not None, "it is a good record, but for its link"
-    assert damage_of(disk_with({FIRST: bytes(stale)})) == (FIRST, begins[2])
+    disk = disk_with({FIRST: bytes(stale)})
+    assert gaps_of(disk) == [(begins[2], begins[3])]
+    assert bodies_of(Watched(disk).found) == [b"one", b"new", b"ten"]
     stale = bytearray(now[FIRST])
     stale[begins[3] :] = old[FIRST][begins[3] :]
     watched = Watched(disk_with({FIRST: bytes(stale)}))
@@ -300,15 +387,16 @@ def test_an_old_record_at_its_old_place_is_damage():
     assert watched.log.torn is not None
 
 
-def test_a_segment_of_another_log_is_damage():
+def test_a_segment_of_another_log_is_a_gap():
     files, _ = small_log(segment_bytes=100)
     foreign, _ = run(
         files_with_groups([[body.upper() for body in group] for group in GROUPS], segment_bytes=100)
     )
     *_, last_but_one, last = files
     assert list(foreign) == list(files)
-    name, offset = damage_of(disk_with(files | {last_but_one: foreign[last_but_one]}))
-    assert (name, offset) == (last_but_one, 0)
+    base, end = (int(name[4:20], 16) for name in (last_but_one, last))
+    disk = disk_with(files | {last_but_one: foreign[last_but_one]})
+    assert gaps_of(disk) == [(base, end)], "none of its records is served"
     watched = Watched(disk_with(files | {last: foreign[last]}))
     assert bodies_of(watched.found) == ALL[: -len(GROUPS[-1])]
 
@@ -316,12 +404,11 @@ def test_a_segment_of_another_log_is_damage():
 def test_a_frame_of_a_newer_version_is_refused_and_not_cut():
     data, begins = whole_log()
     for begin in (begins[-1], ends()[-2], 0, begins[1]):
-        newer = data[: begin + 1] + b"\x02" + data[begin + 2 :]
-        assert damage_of(disk_with({FIRST: newer})) == (FIRST, begin)
-        with pytest.raises(DamagedLog, match="frame version 2"):
-            Watched(disk_with({FIRST: newer}))
-    with pytest.raises(DamagedLog, match="frame version 2"):
-        Watched(disk_with({FIRST: data + b"\xab\x02 and something new"}))
+        front = data[begin : begin + 1] + b"\x02" + data[begin + 2 : begin + 28]
+        newer = data[:begin] + front + pack(">I", crc32c(front)) + data[begin + 32 :]
+        told = refusal_of(disk_with({FIRST: newer}))
+        assert told.startswith(f"{FIRST}, offset {begin}: a record of frame version 2")
+    assert "frame version 2" in refusal_of(disk_with({FIRST: data + b"\xab\x02 and something new"}))
 
 
 def test_a_payload_that_looks_like_a_record_is_no_proof():
@@ -339,7 +426,9 @@ def test_a_torn_last_group_still_proves_that_those_before_it_had_been_synced():
     data, begins = whole_log()
     torn = bytearray(data[: begins[-1] + HEADER_BYTES + 1])
     torn[begins[-2] + HEADER_BYTES] ^= 1
-    assert damage_of(disk_with({FIRST: bytes(torn)})) == (FIRST, begins[-2])
+    watched = Watched(disk_with({FIRST: bytes(torn)}))
+    assert watched.gaps == [(begins[-2], begins[-1])]
+    assert watched.log.torn == (begins[-1], len(torn) - begins[-1])
     del torn[begins[-1] + HEADER_BYTES - 1 :]
     assert Watched(disk_with({FIRST: bytes(torn)})).log.torn is not None
 
@@ -354,7 +443,7 @@ def test_proof_is_found_where_two_reads_of_the_search_meet(overlap):
     assert begins[2] == begins[1] + 1 + SCAN_WINDOW_BYTES - overlap
     data = bytearray(files[FIRST])
     data[begins[1] + 100] ^= 1
-    assert damage_of(disk_with({FIRST: bytes(data)})) == (FIRST, begins[1])
+    assert gaps_of(disk_with({FIRST: bytes(data)})) == [(begins[1], begins[2])]
 
 
 def test_damage_in_a_large_segment_is_found_beyond_the_window():
@@ -364,6 +453,95 @@ def test_damage_in_a_large_segment_is_found_beyond_the_window():
     files, begins = run(story())
     data = bytearray(files[FIRST])
     data[begins[1] + 100] ^= 1
-    assert damage_of(disk_with({FIRST: bytes(data)})) == (FIRST, begins[1])
+    assert gaps_of(disk_with({FIRST: bytes(data)})) == [(begins[1], begins[2])]
     del data[begins[2] :]
     assert Watched(disk_with({FIRST: bytes(data)})).log.torn == (begins[1], len(data) - begins[1])
+
+
+# -- reading on ----------------------------------------------------------------------------------
+
+
+def test_a_payload_that_looks_like_the_next_record_is_not_taken_for_it():
+    """The frame around it is damaged; what comes after it does not link to what is in it."""
+
+    async def story() -> tuple[dict[str, bytes], list[int]]:
+        opening = HEADER_BYTES + len(OPENING)
+        place = opening + HEADER_BYTES
+        forged, _ = frame(COMMIT, b"forged", place, place, 0)
+        return await files_with_groups([[forged + b"forged"], [b"next"], [b"end"]])
+
+    files, begins = run(story())
+    data = bytearray(files[FIRST])
+    position = HEADER_BYTES + len(OPENING)
+    assert parse(bytes(data), position + HEADER_BYTES) is not None
+    data[position + 9] ^= 1
+    watched = Watched(disk_with({FIRST: bytes(data)}))
+    assert bodies_of(watched.found) == [b"next", b"end"]
+    assert watched.gaps == [(position, begins[1])]
+
+
+def test_old_records_behind_a_bad_frame_are_not_taken_for_what_is_there():
+    """Two histories that agree in every length; of the older one two records came back."""
+
+    async def story(groups: list[list[bytes]]) -> tuple[dict[str, bytes], list[int]]:
+        return await files_with_groups(groups)
+
+    now, begins = run(story([[b"one"], [b"new"], [b"now"], [b"six"], [b"ten"]]))
+    old, _ = run(story([[b"one"], [b"old"], [b"ago"], [b"far"], [b"ten"]]))
+    stale = bytearray(now[FIRST])
+    stale[begins[1] + 20 : begins[3]] = old[FIRST][begins[1] + 20 : begins[3]]
+    stale[begins[1] + 9] ^= 1
+    watched = Watched(disk_with({FIRST: bytes(stale)}))
+    assert bodies_of(watched.found) == [b"one", b"six", b"ten"]
+    assert watched.gaps == [(begins[1], begins[3])]
+
+
+class BadSectors(SimDisk):
+    """A disk with sectors that can't be read."""
+
+    bad: frozenset[int] = frozenset()
+    failures_left = 1 << 60
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        sectors = range(offset // 4096, (offset + max(length, 1) - 1) // 4096 + 1)
+        if self.failures_left and any(sector in self.bad for sector in sectors):
+            self.failures_left -= 1
+            raise DamagedLog(f"{name} can't be read at offset {offset}")
+        return super().read(name, offset, length)
+
+
+def test_a_bad_sector_takes_no_more_than_the_records_in_it():
+    async def story() -> tuple[dict[str, bytes], list[int]]:
+        return await files_with_groups([[bytes([number]) * 1000] for number in range(40)])
+
+    files, begins = run(story())
+    disk = BadSectors(Random(0))
+    disk.append(FIRST, files[FIRST])
+    disk.bad = frozenset({3})
+    watched = Watched(disk)
+    (gap,) = watched.gaps
+    inside = [begin for begin in begins if begin < 4 * 4096 and begin + 1032 > 3 * 4096]
+    assert gap == (min(inside), max(inside) + 1032)
+    assert len(bodies_of(watched.found)) == 40 - len(inside)
+
+
+def test_a_read_that_fails_once_is_no_damage():
+    async def story() -> tuple[dict[str, bytes], list[int]]:
+        return await files_with_groups([[b"one"], [b"two"]])
+
+    files, begins = run(story())
+    disk = BadSectors(Random(0))
+    disk.append(FIRST, files[FIRST])
+    disk.bad, disk.failures_left = frozenset({0}), 1
+    watched = Watched(disk)
+    assert bodies_of(watched.found) == [b"one", b"two"]
+    disk.failures_left = 1
+    assert watched.log.read(begins[1], 3) == b"two"
+    assert watched.log.gaps == []
+    disk.failures_left = 2
+    with pytest.raises(DamagedLog) as caught:
+        watched.log.read(begins[1], 3)
+    assert (caught.value.position, caught.value.end) == (begins[1], watched.log.end)
+    assert watched.log.gaps == [(begins[1], watched.log.end)]
+    assert watched.log.read(begins[1], 3) == b"two"
+    assert watched.log.gaps == [], "it had been read wrong"

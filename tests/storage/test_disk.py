@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from threading import Barrier
 
 import pytest
 
@@ -128,6 +129,66 @@ def test_more_files_than_may_be_open_at_once(disk):
         disk.append(name, name.encode())
     for name in names:
         assert disk.read(name, 0, 99) == name.encode()
+
+
+def test_the_names_of_the_directory_itself(disk):
+    disk.append("reserve", b"x")
+    disk.append(A, b"x")
+    assert "reserve" in disk.list("")
+    assert disk.list("log") == ["a.seg"]
+    disk.sync_names("")
+
+
+def test_a_renamed_file_has_its_bytes_under_the_new_name_alone(disk):
+    disk.append(A, b"new")
+    disk.append(B, b"older and longer")
+    assert disk.read(B, 0, 99) == b"older and longer"
+    disk.rename(A, B)
+    disk.sync_names("log")
+    assert disk.list("log") == ["b.seg"]
+    assert (disk.read(B, 0, 99), disk.size(B)) == (b"new", 3)
+    disk.append(B, b", more")
+    disk.append(A, b"another")
+    assert disk.read(B, 0, 99) == b"new, more"
+    assert disk.read(A, 0, 99) == b"another"
+
+
+async def test_a_removed_file_is_gone_and_its_name_free(disk):
+    disk.append(A, b"old")
+    await disk.sync(A)
+    disk.remove(A)
+    disk.sync_names("log")
+    assert disk.list("log") == []
+    with pytest.raises(DiskError):
+        disk.read(A, 0, 1)
+    disk.append(A, b"new")
+    assert disk.read(A, 0, 99) == b"new"
+
+
+async def test_renamed_and_removed_stay_so_after_reopening(home):
+    home.disk.append(A, b"one")
+    home.disk.append(B, b"two")
+    await home.disk.sync(A)
+    home.disk.rename(A, "log/c.seg")
+    home.disk.remove(B)
+    home.disk.sync_names("log")
+    disk = home.reopen()
+    assert disk.list("log") == ["c.seg"]
+    assert disk.read("log/c.seg", 0, 9) == b"one"
+
+
+@pytest.mark.parametrize("step", [lambda d: d.rename(A, B), lambda d: d.remove(A)])
+def test_what_is_not_there_can_not_be_renamed_or_removed(disk, step):
+    disk.append(B, b"x")
+    with pytest.raises(DiskError):
+        step(disk)
+    assert disk.read(B, 0, 9) == b"x"
+
+
+def test_reading_a_file_that_is_gone_is_damage(disk):
+    disk.append(B, b"x")
+    with pytest.raises(DamagedLog, match="there is no"):
+        disk.read(A, 0, 1)
 
 
 # -- the real one ------------------------------------------------------------------------------
@@ -279,6 +340,62 @@ async def test_a_file_is_not_closed_while_it_is_synced(real, monkeypatch):
     real.append(A, b"x")
     monkeypatch.setattr(os, "fdatasync", crowded)
     await real.sync(A)
+
+
+async def test_two_files_are_synced_at_once(real, monkeypatch):
+    fdatasync, both = os.fdatasync, Barrier(2)
+
+    def meeting(file: int) -> None:
+        both.wait(10)
+        fdatasync(file)
+
+    real.append(A, b"x")
+    real.append(B, b"x")
+    monkeypatch.setattr(os, "fdatasync", meeting)
+    await asyncio.gather(real.sync(A), real.sync(B))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="only where the system has it")
+def test_what_an_earlier_process_wrote_is_read_from_the_disk(tmp_path, monkeypatch):
+    first = FileDisk(tmp_path)
+    first.append(A, b"x")
+    first.close()
+    dropped: list[int] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *how: dropped.append(how[-1]))
+    second = FileDisk(tmp_path)
+    for _ in range(3):
+        assert second.read(A, 0, 1) == b"x"
+    assert dropped == [os.POSIX_FADV_DONTNEED]
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "step"), [("rename", lambda d: d.rename(A, B)), ("unlink", lambda d: d.remove(A))]
+)
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, DiskError), (errno.ENOSPC, DiskFull)])
+def test_a_name_that_can_not_be_changed_is_a_disk_error(
+    real, monkeypatch, call, step, number, kind
+):
+    def broken(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    real.append(A, b"x")
+    monkeypatch.setattr(os, call, broken)
+    with pytest.raises(kind) as caught:
+        step(real)
+    assert type(caught.value) is kind
+    assert real.read(A, 0, 1) == b"x"
+
+
+def test_a_write_that_can_not_be_taken_back_is_no_full_disk(real, monkeypatch):
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "pwrite", broken)
+    monkeypatch.setattr(os, "ftruncate", broken)
+    with pytest.raises(DiskError, match="can't take back") as caught:
+        real.append(A, b"x")
+    assert not isinstance(caught.value, DiskFull)
 
 
 # -- the simulated one -------------------------------------------------------------------------

@@ -24,11 +24,14 @@ from anabranch.storage.commit import (
 )
 from anabranch.storage.log import Log
 from anabranch.storage.record import COMMIT, STATE, frame
+from anabranch.storage.sealed import directory_of, load
+from anabranch.storage.segment import sealed_name, segments_of
 from anabranch.storage.stamp import COUNTER_BITS, milliseconds, stamp_of
 from anabranch.storage.state import State, read_state, state_body
 
 from . import reader
-from .logs import files_of, quiet_disk
+from .logs import disk_with, files_of, quiet_disk
+from .sealing import seal
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
 
@@ -134,6 +137,7 @@ def test_the_state():
         word(vector["ceiling"]),
         members,
         {shard: word(watermark) for shard, watermark in vector["watermarks"]},
+        [(shard, word(origin), word(count)) for shard, origin, count in vector["frontier"]],
     )
     body = bytes.fromhex(vector["bytes"])
     assert state_body(state) == body
@@ -141,6 +145,7 @@ def test_the_state():
     read = reader.state(body)
     assert read["members"] == [list(member) for member in members]
     assert read["watermarks"] == [list(pair) for pair in sorted(state.watermarks.items())]
+    assert read["frontier"] == [list(count) for count in state.frontier]
     assert (read["cluster"], read["ceiling"]) == (state.cluster, state.ceiling)
 
 
@@ -161,6 +166,18 @@ def test_a_log_of_the_vectors_for_the_independent_reader():
         (vector["kind"], vector["body"], vector["position"], vector["synced"])
         for vector in VECTORS["log"]
     ]
+
+
+def test_a_sealed_segment_of_the_vectors():
+    data = bytes.fromhex(VECTORS["sealed"])
+    plain = bytes.fromhex("".join(vector["frame"] for vector in VECTORS["log"]))
+    assert reader.unsealed(data) == plain
+    disk = disk_with({sealed_name(0): data})
+    (segment,) = segments_of(disk)
+    directory = directory_of(disk, segment.name, 0, segment.end)
+    assert len(directory.places) > 1
+    blocks = [load(disk, segment.name, place) for place in directory.places]
+    assert b"".join(block.frames() for block in blocks) == plain
 
 
 # -- a log of several segments -----------------------------------------------------------------
@@ -210,6 +227,11 @@ def test_the_independent_reader_reads_what_the_log_wrote():
     positions = run(write())
     segments = {int(name[4:20], 16): data for name, data in files_of(disk).items()}
     assert len(segments) > 3
+    run(seal(disk))
+    files = {name: data for name, data in files_of(disk).items() if name.endswith(".sealed")}
+    assert len(files) == len(segments) - 1
+    unsealed = {int(name[4:20], 16): reader.unsealed(data) for name, data in files.items()}
+    assert segments == segments | unsealed
     read = reader.records(segments)
     assert [one.kind for one in read if one.position in segments] == [STATE] * len(segments)
     assert all(reader.state(one.body)["origin"] == 7 for one in read if one.kind == STATE)

@@ -12,7 +12,7 @@ import pytest
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.loop import run
 from anabranch.storage.disk import FileDisk
-from anabranch.storage.errors import AnabranchError, DamagedLog, DiskFull, SyncFailed
+from anabranch.storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, SyncFailed
 from anabranch.storage.limits import GROUP_BYTES_MAX, RECORD_BYTES_MAX
 from anabranch.storage.record import COMMIT, HEADER_BYTES, STATE
 from anabranch.storage.segment import segment_name
@@ -67,7 +67,7 @@ def test_replay_finds_what_was_appended_in_order():
         await first.log.close()
         again = Watched(disk)
         assert bodies_of(again.found) == bodies
-        assert [one.header.position for one in again.found[1:]] == positions
+        assert [one.position for one in again.found[1:]] == positions
         assert again.found[0].body == OPENING
         assert again.log.end == again.log.durable == first.log.end
         assert again.log.torn is None
@@ -304,7 +304,7 @@ def test_every_segment_begins_with_a_state_and_where_the_one_before_ends():
             base += len(data)
         assert len(files) == watched.log.segments > 5
         again = Watched(disk)
-        assert {one.header.position for one in again.found if one.header.kind == STATE} == {
+        assert {one.position for one in again.found if one.kind == STATE} == {
             int(name[4:20], 16) for name in files
         }
         assert bodies_of(again.found) == [b"%02d" % number * 40 for number in range(20)]
@@ -358,8 +358,8 @@ def test_a_segment_that_a_crash_left_empty_gets_its_opening_state():
         (position,) = await again.write_group([b"b"])
         await again.log.close()
         found = Watched(disk).found
-        assert [one.header.kind for one in found] == [STATE, COMMIT, STATE, COMMIT]
-        assert found[-1].header.position == position
+        assert [one.kind for one in found] == [STATE, COMMIT, STATE, COMMIT]
+        assert found[-1].position == position
 
     run(story())
 
@@ -467,12 +467,12 @@ def test_a_record_at_the_place_of_another_is_not_read():
 # -- a disk that fails ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cause", ["sync", "names", "room"])
+@pytest.mark.parametrize("cause", ["sync", "names", "writes"])
 def test_after_a_failure_nothing_is_ever_confirmed(cause, monkeypatch):
     kinds: dict[str, type[AnabranchError]] = {
         "sync": SyncFailed,
         "names": SyncFailed,
-        "room": DiskFull,
+        "writes": DiskError,
     }
     kind = kinds[cause]
 
@@ -491,12 +491,12 @@ def test_after_a_failure_nothing_is_ever_confirmed(cause, monkeypatch):
 
             monkeypatch.setattr(disk, "sync_names", broken)
         else:
-            disk.capacity_bytes = 0
+            disk.failing_writes = True
         futures = [watched.log.wait(watched.log.append(COMMIT, b"%d" % n)) for n in range(3)]
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert {type(result) for result in results} == {kind}
         assert [type(error) for error in watched.failures] == [kind]
-        disk.failing_syncs, disk.capacity_bytes = False, 1 << 40
+        disk.failing_syncs = disk.failing_writes = False
         with pytest.raises(kind):
             await watched.log.wait(watched.log.append(COMMIT, b"later"))
         with pytest.raises(kind):

@@ -23,6 +23,7 @@ states = st.builds(
     words,
     st.lists(st.tuples(names, names, st.integers(0, 65535), words), max_size=4),
     st.dictionaries(st.integers(0, SHARDS_MAX - 1), words, max_size=6),
+    st.lists(st.tuples(st.integers(0, SHARDS_MAX - 1), words, words), max_size=4).map(sorted),
 )
 
 
@@ -39,7 +40,7 @@ def test_a_state_of_another_version_is_named_whatever_its_form():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\xc1", pack(None), pack(1), pack([]), pack([1]), pack([1] * 9), pack([1] * 12)],
+    [b"", b"\xc1", pack(None), pack(1), pack([]), pack([1]), pack([1] * 10), pack([1] * 13)],
     ids=bytes.hex,
 )
 def test_what_is_no_state_is_damage(body):
@@ -53,3 +54,5 @@ def test_the_largest_state_fits_into_a_record():
     watermarks = dict.fromkeys(range(SHARDS_MAX), word)
     state = State(word, word, SHARDS_MAX, "c" * 64, "n" * 64, word, members, watermarks)
     assert len(state_body(state)) < RECORD_BYTES_MAX // 100
+    state.frontier = [(shard, word, word) for shard in watermarks for _ in range(MEMBERS_MAX)]
+    assert len(state_body(state)) < RECORD_BYTES_MAX // 2

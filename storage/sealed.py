@@ -1,0 +1,196 @@
+"""Sealed segments as they are read: their directories and blocks, and a cache of both.
+
+A directory that is damaged is made again from the frames of the blocks. A block that is damaged
+concerns the whole range of the log that it holds. Pure but for the reads of a Disk.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from .block import Block, Directory, Place, read_directory
+from .disk import Disk
+from .errors import BadFrame, DamagedLog
+from .limits import (
+    BLOCKS_CACHED_BYTES,
+    DIRECTORIES_CACHED_MAX,
+    SCAN_WINDOW_BYTES,
+    STORED_BYTES_MAX,
+)
+from .patient import read_around
+from .record import (
+    BLOCK,
+    DIRECTORY,
+    FOOTER,
+    HEADER_BYTES,
+    MAGIC,
+    Header,
+    intact,
+    newer_version,
+    parse,
+)
+
+
+def sealed_end(disk: Disk, name: str, base: int, *, search: bool = False) -> int | None:
+    """Where in the log a sealed segment ends; None if its directory is damaged.
+
+    With `search`, as its blocks say.
+    """
+    directory = stored_directory(disk, name, base)
+    if directory is not None:
+        return directory.end
+    places = list(_blocks_in(disk, name, base, None)) if search else []
+    return places[-1].end if places else base if search else None
+
+
+def stored_directory(disk: Disk, name: str, base: int) -> Directory | None:
+    """The directory of a sealed segment, unless it or the footer is damaged."""
+    for _ in range(2):  # a read may go wrong
+        directory = _stored_directory(disk, name)
+        if directory is not None and _fits(directory, base):
+            return directory
+    return None
+
+
+def _stored_directory(disk: Disk, name: str) -> Directory | None:
+    size = disk.size(name)
+    footer = parse(read_around(disk, name, max(0, size - HEADER_BYTES), HEADER_BYTES))
+    if footer is None or footer.kind != FOOTER:
+        return None
+    length, offset = footer.unsynced, size - HEADER_BYTES - footer.unsynced
+    data = read_around(disk, name, offset, length) if offset >= 0 else b""
+    header, body = parse(data), data[HEADER_BYTES:]
+    if header is None or header.kind != DIRECTORY or not intact(header, body):
+        return None
+    if (header.crc, header.position) != (footer.link, footer.position):
+        return None
+    try:
+        return read_directory(body)
+    except BadFrame:
+        return None
+
+
+def _fits(directory: Directory, base: int) -> bool:
+    first = min((place.position for place in directory.places), default=directory.end)
+    return (
+        min(first, *(gap for gap, _ in directory.gaps)) == base
+        if directory.gaps
+        else (first == base)
+    )
+
+
+def directory_of(disk: Disk, name: str, base: int, end: int) -> Directory:
+    """The directory of a sealed segment, or what its blocks tell where that is damaged."""
+    found = stored_directory(disk, name, base)
+    if found is not None:
+        return found
+    places = tuple(_blocks_in(disk, name, base, end))
+    gaps, position = [], base
+    for place in places:
+        if place.position > position:
+            gaps.append((position, place.position))
+        position = place.end
+    if position < end:
+        gaps.append((position, end))
+    return Directory(end, places, tuple(gaps), 0)
+
+
+def _blocks_in(disk: Disk, name: str, base: int, end: int | None) -> Iterator[Place]:
+    """All blocks whose frames are intact, wherever they stand in a file."""
+    size, offset, position = disk.size(name), 0, base
+    refuse_newer(disk, name)
+    while offset < size:
+        window = read_around(disk, name, offset, SCAN_WINDOW_BYTES)
+        header, at = parse(window), 0
+        if header is None or not _is_block(header, position, end):
+            at = window.find(MAGIC, 1)
+            offset += at if at >= 0 else max(1, len(window) - 1)
+            continue
+        place = Place(header.position, header.unsynced, offset, HEADER_BYTES + header.length)
+        yield place
+        position, offset = place.end, offset + place.stored
+
+
+def _is_block(header: Header, position: int, end: int | None) -> bool:
+    return (
+        header.kind == BLOCK
+        and header.length <= STORED_BYTES_MAX
+        and header.position >= position
+        and (end is None or header.position + header.unsynced <= end)
+    )
+
+
+def refuse_newer(disk: Disk, name: str) -> None:
+    """Raise DamagedLog if a newer version has written a sealed segment."""
+    version = newer_version(read_around(disk, name, 0, HEADER_BYTES))
+    if version:
+        raise DamagedLog(
+            f"{name} is of frame version {version}; this version does not know it: use the version "
+            "that wrote it"
+        )
+
+
+def load(disk: Disk, name: str, place: Place) -> Block:
+    """A block, read from the disk and checked. Raises DamagedLog."""
+    problem = "is not what was written"
+    for _ in range(2):  # a read may go wrong
+        try:
+            data = disk.read(name, place.offset, place.stored)
+            header, stored = parse(data), data[HEADER_BYTES:]
+            if header is None or not intact(header, stored) or not _is_at(header, place):
+                continue
+            return Block(stored, place)
+        except (DamagedLog, BadFrame) as error:
+            problem = str(error)
+    raise DamagedLog(
+        f"{name}, offset {place.offset}: the block of positions {place.position:#x} to "
+        f"{place.end:#x} {problem}",
+        place.position,
+        place.end,
+    )
+
+
+def _is_at(header: Header, place: Place) -> bool:
+    return header.kind == BLOCK and (header.position, header.unsynced) == place[:2]
+
+
+class SealedFiles:
+    """All sealed segments of a disk, with the directories and blocks that were used last."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._directories: OrderedDict[str, Directory] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int], tuple[Block, int]] = OrderedDict()
+        self._bytes = 0
+
+    def directory(self, name: str, base: int, end: int) -> Directory:
+        """What is where in a sealed segment. Raises DamagedLog if a newer version wrote it."""
+        found = self._directories.get(name)
+        if found is None:
+            found = self._directories[name] = directory_of(self._disk, name, base, end)
+            if len(self._directories) > DIRECTORIES_CACHED_MAX:
+                self._directories.popitem(last=False)
+        self._directories.move_to_end(name)
+        return found
+
+    def block(self, name: str, place: Place) -> Block:
+        """A block, from the cache if it is there. Raises DamagedLog."""
+        key = (name, place.offset)
+        kept = self._blocks.get(key)
+        if kept is not None:
+            self._blocks.move_to_end(key)
+            return kept[0]
+        block = load(self._disk, name, place)
+        self._blocks[key] = block, place.length
+        self._bytes += place.length
+        while self._bytes > BLOCKS_CACHED_BYTES and len(self._blocks) > 1:
+            _, (_, length) = self._blocks.popitem(last=False)
+            self._bytes -= length
+        return block
+
+    def forget(self, name: str) -> None:
+        """A name means another file now."""
+        self._directories.pop(name, None)
+        for key in [key for key in self._blocks if key[0] == name]:
+            self._bytes -= self._blocks.pop(key)[1]
