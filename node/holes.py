@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ..gossip.frontier import Frontier, LogKey
+from ..gossip.frontier import LogKey
 from .recovery import Recovered, Stranded
 
 
@@ -81,11 +81,11 @@ class Holes:
         if seq > max(held, self._known.get(log, 0)):
             self._known[log] = seq
 
-    def frontier(self, held: Frontier) -> list[tuple[int, int, int]]:
+    def frontier(self, arrived: dict[LogKey, int]) -> list[tuple[int, int, int]]:
         """How much there is of every log, also of what is missing; nothing while unsure."""
         if self.unsure:
             return []
-        there = dict(held.items())
+        there = dict(arrived)
         for log, seq in self._known.items():
             there[log] = max(seq, there.get(log, 0))
         return [(*log, seq) for log, seq in sorted(there.items())]

@@ -34,9 +34,7 @@ from ..storage.index import Index
 from ..storage.keys import Place
 from ..storage.limits import (
     CEILING_AHEAD_MS,
-    DISK_RESERVE_BYTES,
     SETTLE_PAUSE_SECONDS,
-    SETTLE_ROOM_BYTES,
 )
 from ..storage.log import Log
 from ..storage.sealer import Sealer
@@ -51,12 +49,12 @@ from .receipt import Receipt, place_receipt, settled_receipt, tentative_receipt
 from .recovery import Recovered, recover
 from .repair import Repair
 from .replication import Replication
+from .room import Room
 from .scrub import Scrub
 from .settler import Settler
 from .store import Store
 
 _log = logging.getLogger(__name__)
-_FREE_CHECKED_EVERY_SECONDS = 0.5
 
 
 class Node:
@@ -95,9 +93,7 @@ class Node:
         self._settling_now = False
         self._ended = False
         self._stirred = asyncio.Event()  # there is something tentative
-        self._reserve_due = True  # it may have been given up when the disk was full
-        self._free_bytes = 0
-        self._free_checked = -_FREE_CHECKED_EVERY_SECONDS
+        self.room = Room(disk, clock.monotonic)
         self.started = clock.monotonic()
 
     # -- life -----------------------------------------------------------------------------------
@@ -367,11 +363,7 @@ class Node:
             raise Unavailable(self.ahead_text() or "this node's clock was ahead; try again")
         if self.log.full:
             raise Overloaded("more is waiting for the disk than fits; try again in a moment")
-        if self.is_full:
-            raise DiskFull(
-                f"{self.free_bytes()} bytes are free on the data directory's disk, "
-                f"{DISK_RESERVE_BYTES} have to stay; free some space or append at another node"
-            )
+        self.room.check()
 
     def ahead_text(self) -> str | None:
         """Why this node's stamps would be held back by the others; None if they are fine."""
@@ -389,21 +381,6 @@ class Node:
             "this node's clock was ahead of the members', and its last stamp still is: it takes "
             f"appends again in {max(1, left) / 1000:.1f} s; until then append at another node"
         )
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the disk has no room for appends."""
-        full = self.free_bytes() < DISK_RESERVE_BYTES
-        self._reserve_due = self._reserve_due or full
-        return full
-
-    def free_bytes(self) -> int:
-        """Bytes that are free on the disk, looked up now and then."""
-        now = self.clock.monotonic()
-        if now - self._free_checked >= _FREE_CHECKED_EVERY_SECONDS:
-            self._free_checked = now
-            self._free_bytes = self._disk.free()
-        return self._free_bytes
 
     # -- what the log says ----------------------------------------------------------------------
 
@@ -442,7 +419,7 @@ class Node:
 
     def _settle(self) -> None:
         self._settling = self._settling_now = False
-        if self.failure is not None or self._ended or self.free_bytes() < SETTLE_ROOM_BYTES:
+        if self.failure is not None or self._ended or not self.room.can_settle:
             return
         done = self.settler.round()
         if self._final:
@@ -461,9 +438,7 @@ class Node:
             self.renew_report()
             self.settle_soon()
             self.repair.hear()
-            if self._reserve_due and not self.is_full:
-                self._reserve_due = False
-                self.log.keep_reserve()
+            self.room.see_to_reserve(self.log)
 
     async def _until_next_beat(self) -> None:
         """Sleep; for longer while nothing is tentative, but not once something is."""

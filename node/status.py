@@ -38,7 +38,7 @@ def status(node: Node) -> dict[str, Any]:
             "segments": node.log.segments,
             "backlog_bytes": node.log.backlog_bytes,
             "sealed_segments": node.log.sealed,
-            "free_bytes": node.free_bytes(),
+            "free_bytes": node.room.free_bytes(),
         },
         "repair": _repair(node),
     }
@@ -51,7 +51,7 @@ def _repair(node: Node) -> dict[str, Any]:
         "damaged_ranges": [
             {"position": gap.position, "bytes": gap.end - gap.position} for gap in node.log.gaps
         ],
-        "missing_commits": holes.missing(lambda log: node.store.arrived(*log)),
+        "missing_commits": node.store.missing(),
         "healed_commits": holes.healed,
         "scrub": {
             "position": scrub.position,
@@ -78,7 +78,7 @@ def state_of(node: Node) -> str:
         return "stranger"
     if node.ahead_text() is not None:
         return "clock_ahead"
-    if node.is_full:
+    if node.room.is_full:
         return "disk_full"
     if node.store.holes.mine:
         return "healing"
@@ -100,9 +100,9 @@ def needs_of(node: Node) -> list[str]:
         "here until then"
         for name in _held_back(node)
     ]
-    if node.is_full:
+    if node.room.is_full:
         needs.append("free some space on the data directory's disk: appends are refused")
-    missing = node.store.holes.missing(lambda log: node.store.arrived(*log))
+    missing = node.store.missing()
     if missing:
         needs.append(
             f"look at the disk: it has lost {missing} commits, which are fetched from the other "

@@ -110,6 +110,10 @@ class Store:
         """The stamp of the last commit of a log; 0 if that has long been settled."""
         return self._newest.get((shard, origin), 0)
 
+    def missing(self) -> int:
+        """How many commits that were here are known to be missing or unreadable."""
+        return self.holes.missing(lambda log: self.arrived(*log))
+
     def receive(self, commit: Commit, body: bytes) -> None:
         """Log a commit of a member that is the next of its log and not ahead of time."""
         priority = self.members.priority(commit.origin)
@@ -233,7 +237,7 @@ class Store:
         if everything:
             shards = range(self.members.shards)
             watermarks = {shard: self.history.mark(shard).watermark for shard in shards}
-            frontier = self.holes.frontier(self.frontier)
+            frontier = self.holes.frontier(self._arrived)  # who can read this has it all on disk
         return state_body(
             State(
                 self.origin,

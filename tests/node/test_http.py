@@ -360,7 +360,7 @@ async def test_a_full_disk_answers_507_and_recovers(
     one: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await one.append("s", event())
-    monkeypatch.setattr(one.node, "free_bytes", lambda: 0)
+    monkeypatch.setattr(one.node.room, "free_bytes", lambda: 0)
     status, problem = await one.append("s", event())
     assert status == 507 and "free" in problem["detail"]
     assert (await one.read("s"))[0] == 200
