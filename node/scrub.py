@@ -15,7 +15,7 @@ from ..storage.errors import DamagedLog
 from ..storage.limits import SCRUB_BYTES_PER_SECOND_MIN
 from ..storage.log import Log
 from ..storage.record import COMMIT
-from ..storage.segment import Found, Gap
+from ..storage.segment import Found, Gap, Segment
 from .history import History
 from .repair import Repair
 
@@ -39,22 +39,32 @@ class Scrub:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            segment = self._log.segment_from(self.position)
+            segment = self._next()
             if segment is None:
                 await self._end_of_pass()
-            else:
-                await self._read(segment.base)
-                self.position = max(segment.end, segment.base + 1)
-                self._history.note_scrubbed(self.position)
+                continue
+            for found in self._log.check(segment.base):
+                self._take(found)
+                if isinstance(found, int):
+                    await self._rest(found)
+            self.position = max(segment.end, segment.base + 1)
+            self._history.note_scrubbed(self.position)
 
     async def read_all(self) -> None:
         """Read everything once, without pauses."""
-        position = 0
-        while (segment := self._log.segment_from(position)) is not None:
+        self.position = 0
+        while (segment := self._next()) is not None:
             for found in self._log.check(segment.base):
                 self._take(found)
             await asyncio.sleep(0)
-            position = max(segment.end, segment.base + 1)
+            self.position = max(segment.end, segment.base + 1)
+
+    def _next(self) -> Segment | None:
+        """The segment to read next; if one before it is missing, that is damage."""
+        segment = self._log.segment_from(self.position)
+        if segment is not None and segment.base > self.position:
+            self._take(Gap(self.position, segment.base))
+        return segment
 
     async def _end_of_pass(self) -> None:
         if self.bytes:
@@ -62,12 +72,6 @@ class Scrub:
         self.position = 0
         self._history.note_scrubbed(0)
         await asyncio.sleep(self._seconds / _PAUSE)
-
-    async def _read(self, base: int) -> None:
-        for found in self._log.check(base):
-            self._take(found)
-            if isinstance(found, int):
-                await self._rest(found)
 
     def _take(self, found: Found | Gap | int) -> None:
         if isinstance(found, int):

@@ -14,7 +14,7 @@ from .disk import Disk
 from .errors import BadFrame, DamagedLog
 from .limits import BLOCK_BYTES
 from .record import HEADER_BYTES, intact, parse
-from .scan import Scan, SealedScan
+from .scan import Scan, SealedScan, records_of
 from .sealed import SealedFiles, load
 from .segment import Found, Gap, Segment, Torn, merged, segments_of
 
@@ -161,11 +161,11 @@ class LogFiles:
 
     # -- reading again -----------------------------------------------------------------------------
 
-    def check(self, base: int, durable: int) -> Iterator[Gap | int]:
+    def check(self, base: int, durable: int) -> Iterator[Found | Gap | int]:
         """Read the segment that begins at `base` again, up to what is durable.
 
-        Yields the bytes that were read, about a block at a time, and what is newly found to be
-        damaged. Ends early if the segment is sealed meanwhile: that reads it as well.
+        Yields what is good, what is newly found to be damaged, and about each block the bytes that
+        were read. Ends early if the segment is sealed meanwhile: that reads it as well.
         """
         segment = self.holding(base)
         if segment is None:
@@ -183,6 +183,7 @@ class LogFiles:
                     yield found
             else:
                 position = found.position + HEADER_BYTES + len(found.body)
+                yield found
             if position - counted >= BLOCK_BYTES:
                 yield position - counted
                 counted = position
@@ -191,16 +192,16 @@ class LogFiles:
         if position > counted:
             yield position - counted
 
-    def _check_sealed(self, segment: Segment) -> Iterator[Gap | int]:
+    def _check_sealed(self, segment: Segment) -> Iterator[Found | Gap | int]:
         directory = self._sealed.directory(segment.name, segment.base, segment.end)
         for gap in directory.gaps:
             if self.note(Gap(*gap)):
                 yield Gap(*gap)
         for place in directory.places:
             try:
-                load(self._disk, segment.name, place)
-            except DamagedLog as error:
-                gap = Gap(error.position, error.end)
+                yield from records_of(load(self._disk, segment.name, place))
+            except (DamagedLog, BadFrame):
+                gap = Gap(place.position, place.end)
                 if self.note(gap):
                     yield gap
             yield place.stored

@@ -358,10 +358,10 @@ class Log:
             raise DamagedLog(f"no record of {length} bytes on the disk stands at {position:#x}")
         return self.files.read(position, length)
 
-    def check(self, base: int) -> Iterator[Gap | int]:
+    def check(self, base: int) -> Iterator[Found | Gap | int]:
         """Read the segment that begins at `base` again, as far as it is durable.
 
-        Yields the bytes that were read, about a block at a time, and newly found damage.
+        Yields good records, newly found damage, and about each block the bytes that were read.
         """
         return self.files.check(base, self.durable)
 

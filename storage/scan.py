@@ -218,7 +218,7 @@ class SealedScan:
                 if bad >= 0:
                     yield Gap(bad, place.position)
                     bad = -1
-                yield from _records(block, start)
+                yield from records_of(block, start)
             elif bad < 0:
                 bad = place.position
             position = place.end
@@ -246,7 +246,8 @@ def _from(directory: Directory, start: int) -> Iterator[Place]:
     return (place for place in directory.places if place.end > start)
 
 
-def _records(block: Block, start: int) -> Iterator[Found]:
+def records_of(block: Block, start: int = 0) -> Iterator[Found]:
+    """The records of a block from a position on. Raises DamagedLog."""
     for number, position in enumerate(block.positions):
         if position >= start:
             try:

@@ -154,7 +154,8 @@ class Sealer:
                 await self._disk.sync(name)
                 synced = offset
             await self._rest(place.length)
-        directory = Directory(segment.end, tuple(places), tuple((gap.position, gap.end) for gap in gaps), last)
+        ranges = tuple((gap.position, gap.end) for gap in gaps)
+        directory = Directory(segment.end, tuple(places), ranges, last)
         self._disk.append(name, ending(directory, link))
         await self._disk.sync(name)
         return directory

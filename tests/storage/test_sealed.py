@@ -293,7 +293,8 @@ def test_a_check_reads_everything_and_tells_new_damage_once():
         for base in bases:
             pieces = list(log.check(base))
             assert not any(isinstance(one, Gap) for one in pieces)
-            assert sum(pieces) > 0
+            assert sum(one for one in pieces if isinstance(one, int)) > 0
+            assert all(isinstance(one, (int, Found)) for one in pieces)
         sealed, plain = log.files.segments[0], log.files.segments[-1]
         disk.flip(sealed.name, 100)
         victim = max(position for position in positions)
@@ -315,7 +316,7 @@ def test_a_check_that_a_sealer_overtakes_finds_no_damage():
         await written(disk, [[b"x"]], 1)
         watched = Watched(disk)
         check = watched.log.check(0)
-        assert isinstance(next(check), int)
+        assert any(isinstance(one, int) for one in check)
         await seal(disk, watched)
         assert watched.log.sealed == watched.log.segments - 1
         assert [one for one in check if isinstance(one, Gap)] == []
