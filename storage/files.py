@@ -99,7 +99,12 @@ class LogFiles:
             hole = Gap(position, position + HEADER_BYTES + length)
             raise self._damaged(hole, f"no segment holds position {position:#x}: it is missing")
         if segment.sealed:
-            return self._read_sealed(segment, position, length)
+            try:
+                return self._read_sealed(segment, position, length)
+            except DamagedLog as error:
+                if error.end:
+                    raise
+                raise self._damaged(Gap(segment.base, segment.end), str(error)) from None
         body = self._try(segment, position, length)
         if body is None:
             body = self._try(segment, position, length)
@@ -171,7 +176,11 @@ class LogFiles:
         if segment is None:
             return
         if segment.sealed:
-            yield from self._check_sealed(segment)
+            try:
+                yield from self._check_sealed(segment)
+            except DamagedLog:  # the whole file can't be read
+                if self.note(Gap(segment.base, segment.end)):
+                    yield Gap(segment.base, segment.end)
             return
         size = min(segment.end, durable) - segment.base
         scan = Scan(self._disk, Segment(segment.base, size), last=False, window_bytes=BLOCK_BYTES)
@@ -201,6 +210,7 @@ class LogFiles:
             try:
                 yield from records_of(load(self._disk, segment.name, place))
             except (DamagedLog, BadFrame):
+                self._sealed.forget(segment.name)  # what is good in memory only
                 gap = Gap(place.position, place.end)
                 if self.note(gap):
                     yield gap
