@@ -140,9 +140,20 @@ class Repair:
         doubt = self._doubts.pop((log, commit.seq), None)
         if not lost and doubt is None:
             return False
-        same = self._store.history.leaf(log, commit.seq) == commit.hash
-        if same and lost:
+        history = self._store.history
+        same = history.leaf(log, commit.seq) == commit.hash
+        if lost and not same and history.trees.bears_out(log, commit.seq, commit.hash):
+            history.mend_leaf(log, commit.seq, commit.hash)  # the index was wrong as well
+            same = True
+        if lost and same:
             self._store.receive_again(commit, body)
+        elif lost:
+            _log.error(
+                "what a member gave for a lost commit is another one: sequence %d of shard %d and "
+                "origin %016x. It was not taken",
+                commit.seq,
+                *log,
+            )
         elif not same:
             self._settler.dispute(
                 commit.shard,

@@ -140,13 +140,15 @@ class Store:
         waiting = self._on_its_way
         while waiting and waiting[0][0].position < end:
             held, body = waiting.popleft()
-            if not held.durable:  # stamped here
+            made = not held.durable  # stamped here
+            if made:
                 held.durable = True
                 self._durable_ceiling = max(self._durable_ceiling, self._own_stamps.popleft())
             else:
                 self.history.insert(held)
             self._hold(held)
-            group.append((held, body))
+            if made or held.key[2] != self.origin:  # own ones that were healed the others have
+                group.append((held, body))
         while self._copies and self._copies[0][0] < end:
             position, commit, length = self._copies.popleft()
             self.history.move(commit.shard, commit.origin, commit.seq, position, length)

@@ -68,6 +68,17 @@ class Trees:
         self._roots.pop(log, None)
         self._at_cut = (_NOWHERE, [])
 
+    def bears_out(self, log: LogKey, seq: int, leaf: bytes) -> bool:
+        """Whether the node above a commit, once it is complete, was made with this hash."""
+        place = seq - 1
+        key = keys.tree_key(*log, 1, place // FANOUT)
+        node = self._unwritten.get(key) or self._index.get(key)
+        if node is None:
+            return False
+        lookup, first = self._lookup(log), place - place % FANOUT
+        leaves = [leaf if at == place else lookup(0, at) for at in range(first, first + FANOUT)]
+        return inner(b"".join(leaves)) == node
+
     def root(self, log: LogKey, size: int) -> bytes:
         """The root of a log's first commits."""
         known = self._roots.get(log)

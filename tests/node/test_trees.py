@@ -107,6 +107,18 @@ def test_a_wrong_leaf_can_be_put_right(seq: int, written: bool) -> None:
     assert shelf.trees.roots(301) == shelf.roots(301)
 
 
+@pytest.mark.parametrize(("seq", "known"), [(1, True), (16, True), (48, True), (49, False)])
+def test_a_complete_node_tells_which_hash_it_was_made_with(seq: int, known: bool) -> None:
+    shelf = Shelf()
+    for stamp in range(1, 50):
+        shelf.add(LOG, stamp)
+    good, key = shelf.leaves[LOG][seq - 1], keys.log_key(*LOG, seq)
+    order = keys.order_key((seq, 0, LOG[1]))
+    shelf.index.write([(key, keys.log_value(order, bytes(32)))])
+    assert shelf.trees.bears_out(LOG, seq, good) is known
+    assert not shelf.trees.bears_out(LOG, seq, bytes(32))
+
+
 def test_the_index_gets_a_node_for_each_sixteen_commits() -> None:
     shelf = Shelf()
     for stamp in range(1, 16 * FANOUT + 16):
