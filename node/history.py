@@ -48,6 +48,7 @@ class History:
         self._streams: dict[str, StreamFold] = {}  # those with a tentative part
         self._resting: OrderedDict[str, StreamFold] = OrderedDict()  # recently used others
         self._unsettled: dict[LogKey, deque[Held]] = {}  # in order of their sequences
+        self._healed: set[LogKey] = set()  # of those, where the log has another order
         self._marks = [self._stored_mark(shard) for shard in range(shards)]
         self._roots: list[OrderedDict[int, bytes]] = [OrderedDict() for _ in range(shards)]
         self._puts: list[tuple[bytes, bytes]] = []  # settled and not in the index yet
@@ -78,6 +79,8 @@ class History:
         if unsettled is None:
             self._unsettled[log] = deque((held,))
         else:
+            if held.position < unsettled[-1].position:
+                self._healed.add(log)
             unsettled.append(held)
         self.tentative_commits += 1
 
@@ -116,6 +119,7 @@ class History:
             unsettled.popleft()
             if not unsettled:
                 del self._unsettled[log]
+                self._healed.discard(log)
             self._rest(held.stream)
         self.tentative_commits -= count
         self._note(shard_number, watermark, commits)
@@ -187,8 +191,10 @@ class History:
         oldest = self._log.durable  # what came later may not be held yet
         if self.hole is not None:
             oldest = min(oldest, self.hole)
-        for unsettled in self._unsettled.values():
+        for log, unsettled in self._unsettled.items():
             oldest = min(oldest, unsettled[0].position)
+            if log in self._healed:  # a copy stands behind what follows it
+                oldest = min(oldest, *(held.position for held in unsettled))
         return oldest
 
     # -- streams -------------------------------------------------------------------------------
@@ -361,6 +367,7 @@ class History:
         held = self.held(shard, origin, seq)
         if held is not None:
             held.position, held.length = position, length
+            self._healed.add((shard, origin))
             return
         value = self._index.get(keys.log_key(shard, origin, seq))
         if value is not None:

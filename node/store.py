@@ -162,7 +162,7 @@ class Store:
         log = (held.shard, held.key[2])
         self.history.trees.append(log, held.seq, held.hash)
         self.frontier.advance(log, held.seq)
-        if self.holes.first is not None and log in self.holes:
+        if self.history.hole is not None and log in self.holes:
             self._rejoin(log)
 
     def _rejoin(self, log: LogKey) -> None:
@@ -189,10 +189,14 @@ class Store:
         """The disk has no room: nothing from a position on came to be."""
         while self._on_its_way and self._on_its_way[-1][0].position >= end:
             held, _ = self._on_its_way.pop()
-            self._arrived[held.shard, held.key[2]] = held.seq - 1
+            log = (held.shard, held.key[2])
+            self._arrived[log] = held.seq - 1
             if not held.durable:
                 self._own_stamps.pop()
                 self.history.remove(held)
+                continue
+            before = self.history.held(*log, held.seq - 1)
+            self._newest[log] = before.key[0] if before is not None else 0
         while self._copies and self._copies[-1][0] >= end:
             self._copies.pop()
         while self._states and self._states[-1][0] >= end:

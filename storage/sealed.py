@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from .block import Block, Directory, Place, read_directory
 from .disk import Disk
-from .errors import BadFrame, DamagedLog
+from .errors import BadFrame, DamagedLog, DiskError
 from .limits import (
     BLOCKS_CACHED_BYTES,
     DIRECTORIES_CACHED_MAX,
@@ -54,7 +54,7 @@ def stored_directory(disk: Disk, name: str, base: int) -> Directory | None:
 
 
 def _stored_directory(disk: Disk, name: str) -> Directory | None:
-    size = disk.size(name)
+    size = _size(disk, name)
     footer = parse(read_around(disk, name, max(0, size - HEADER_BYTES), HEADER_BYTES))
     if footer is None or footer.kind != FOOTER:
         return None
@@ -69,6 +69,14 @@ def _stored_directory(disk: Disk, name: str) -> Directory | None:
         return read_directory(body)
     except BadFrame:
         return None
+
+
+def _size(disk: Disk, name: str) -> int:
+    """The length of a file; one that is gone, or can't be opened, has nothing to read."""
+    try:
+        return disk.size(name)
+    except DiskError:
+        return 0
 
 
 def _fits(directory: Directory, base: int) -> bool:
@@ -98,7 +106,7 @@ def directory_of(disk: Disk, name: str, base: int, end: int) -> Directory:
 
 def _blocks_in(disk: Disk, name: str, base: int, end: int | None) -> Iterator[Place]:
     """All blocks whose frames are intact, wherever they stand in a file."""
-    size, offset, position = disk.size(name), 0, base
+    size, offset, position = _size(disk, name), 0, base
     refuse_newer(disk, name)
     while offset < size:
         window = read_around(disk, name, offset, SCAN_WINDOW_BYTES)
