@@ -42,9 +42,13 @@ class Outbox:
         return self._first + len(self._commits)
 
     def skip(self, shard: int, seq: int) -> None:
-        """Note that an own log has commits up to `seq` that were never in here."""
+        """Note that an own log has commits up to `seq` that were never in here.
+
+        All numbers move on, so that a place is looked for anew for each peer.
+        """
         log = (shard, self.origin)
         self._dropped[log] = max(seq, self._dropped.get(log, 0))
+        self._first = self.end + 1
 
     def add(self, log: LogKey, seq: int, commit: bytes) -> None:
         """Add a commit that has become durable."""

@@ -9,7 +9,8 @@ The law, for each segment, and a crash may come between any two of these steps:
 5. Only then the old file is removed.
 
 So at every moment one good copy of everything has a name that is on disk. A file that a crash left
-beside its sealed form goes through the same steps again.
+beside its sealed form goes through the same steps again. So does a sealed segment whose directory
+is damaged and whose blocks are all good: it is copied, and gets its directory anew.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from .limits import (
 )
 from .log import Log
 from .patient import read_around
-from .record import HEADER_BYTES, Header
+from .record import HEADER_BYTES, Header, parse
 from .scan import Scan
-from .sealed import load, stored_directory
+from .sealed import directory_of, load, stored_directory
 from .segment import (
     FOLDER,
     QUARANTINE,
@@ -63,8 +64,12 @@ class Sealer:
 
     async def run(self) -> None:
         """Seal what can be sealed, until cancelled. A disk that confirms nothing ends the log."""
+        mended = False  # once: what is damaged later the next start finds
         while True:
             try:
+                if not mended:
+                    await self.mend_all()
+                    mended = True
                 await self.seal_all()
                 await self._log.next_segment()
             except SyncFailed as error:
@@ -130,6 +135,59 @@ class Sealer:
         except DamagedLog:
             return False
         return True
+
+    # -- directories -------------------------------------------------------------------------------
+
+    async def mend_all(self) -> None:
+        """Make damaged directories anew where no block is missing. Raises DiskError."""
+        for segment in self._log.files.segments[:-1]:  # where the last one ends it alone can tell
+            if segment.sealed and not stored_directory(self._disk, segment.name, segment.base):
+                await self._mend(segment)
+            await asyncio.sleep(0)
+
+    async def _mend(self, segment: Segment) -> None:
+        name = temporary_name(segment.base)
+        self._remove(name)
+        old = directory_of(self._disk, segment.name, segment.base, segment.end)
+        if old.gaps or not old.places:  # nobody can tell which of them had been set aside
+            return
+        if self._disk.free() < self._disk.size(segment.name) + DISK_RESERVE_BYTES:
+            raise DiskFull(f"no room to mend {segment.name}; free some space")
+        try:
+            new = await self._copy(segment, name, old.places)
+        except DamagedLog as error:
+            _log.warning("the directory of %s is damaged, and stays so: %s", segment.name, error)
+            self._remove(name)
+            return
+        except DiskFull:
+            self._remove(name)
+            raise
+        if stored_directory(self._disk, name, segment.base) != new:
+            raise DiskError(f"{name} was not read back as it was written. Look at the disk")
+        self._disk.rename(name, segment.name)
+        self._log.files.exchange(segment)
+        self._disk.sync_names(FOLDER)
+
+    async def _copy(self, segment: Segment, name: str, blocks: tuple[Place, ...]) -> Directory:
+        """Write good blocks and a directory for them, sync and compare. Raises DamagedLog."""
+        places: list[Place] = []
+        offset = link = after = 0
+        for place in blocks:
+            after = load(self._disk, segment.name, place).after
+            data = self._disk.read(segment.name, place.offset, place.stored)
+            header = parse(data)
+            link = 0 if header is None else header.crc
+            self._disk.append(name, data)
+            places.append(place._replace(offset=offset))
+            offset += place.stored
+            await self._rest(place.length)
+        directory = Directory(segment.end, tuple(places), (), after)
+        self._disk.append(name, ending(directory, link))
+        await self._disk.sync(name)
+        for place in places:
+            load(self._disk, name, place)
+            await self._rest(place.length)
+        return directory
 
     # -- step by step ------------------------------------------------------------------------------
 

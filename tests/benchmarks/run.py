@@ -23,13 +23,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from anabranch.tests.benchmarks import anti_entropy, simulation, storage
 from anabranch.tests.benchmarks import rows as of_nodes
-from anabranch.tests.benchmarks import simulation
 from anabranch.tests.benchmarks.machine import Machine, cores, describe, on_memory
 from anabranch.tests.benchmarks.rows import Bench, Measured, Row
 from anabranch.tests.benchmarks.servers import CannotMeasure
 
-ROWS: Final = (*of_nodes.ROWS, *simulation.ROWS)
+ROWS: Final = (*of_nodes.ROWS, *storage.ROWS, *anti_entropy.ROWS, *simulation.ROWS)
 SECONDS: Final = 4.0
 ROUNDS: Final = 5
 QUICK_SECONDS: Final = 1.5

@@ -154,10 +154,22 @@ def test_what_was_there_before_the_start_has_to_be_pulled():
     outbox, _ = filled([(0, 1)], 1000, before=[(0, 4), (1, 9)])
     assert outbox.start_for(holding({0: 4})) is None
     assert outbox.start_for(holding({0: 3, 1: 9})) is None
-    assert outbox.start_for(holding({0: 4, 1: 9})) == 0
-    assert outbox.start_for(holding({0: 5, 1: 9})) == 0
+    assert outbox.start_for(holding({0: 4, 1: 9})) == outbox.end - 1
+    assert outbox.start_for(holding({0: 5, 1: 9})) == outbox.end - 1
 
 
 def test_skip_never_goes_back():
     outbox, _ = filled([], 1000, before=[(0, 4), (0, 2)])
     assert outbox.start_for(holding({0: 3})) is None
+
+
+def test_after_a_skip_every_place_is_looked_for_anew():
+    """An own log was torn when a peer's place was found: what lay behind the hole was not known."""
+    outbox = Outbox(ME)
+    outbox.add((0, ME), 1, b"a")
+    behind = holding({0: 1})
+    batch = outbox.batch(outbox.start_for(behind), behind, on_its_way={})
+    assert batch.number == outbox.end
+    outbox.skip(0, 9)
+    assert outbox.batch(batch.number, behind, on_its_way={}) is None
+    assert outbox.batch(batch.number, holding({0: 9}), on_its_way={}).number == outbox.end

@@ -589,6 +589,28 @@ def test_what_was_read_back_is_synced_before_anything_is_confirmed_on_top_of_it(
     assert {run(story(seed)) for seed in range(20)} == {True}
 
 
+def test_what_is_behind_damage_is_synced_though_the_log_goes_on_in_a_new_segment():
+    async def story(seed: int) -> None:
+        disk = SimDisk(Random(seed))
+        killed = Watched(disk)
+        killed.log.start()
+        (position,) = await killed.write_group([b"a" * 100])
+        killed.log.append(COMMIT, b"b" * 100)
+        await turns()
+        await killed.log.abandon()
+        disk.flip(segment_name(0), position + HEADER_BYTES)
+        again = Watched(disk)
+        assert bodies_of(again.found) == [b"b" * 100]
+        again.log.start()
+        await again.write_group([b"c"])
+        await again.log.abandon()
+        disk.crash()
+        assert bodies_of(Watched(disk).found) == [b"b" * 100, b"c"]
+
+    for seed in range(20):
+        run(story(seed))
+
+
 # -- the real disk -------------------------------------------------------------------------------
 
 

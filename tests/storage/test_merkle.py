@@ -119,6 +119,13 @@ def test_kinds_of_hashes_are_kept_apart() -> None:
     assert len(made) == 5
 
 
+def test_size_and_origin_are_bound_into_the_roots() -> None:
+    text = bytes(32)
+    assert log_root(1, text) != log_root(16, text)
+    roots = {merkle.shard_root([(origin, size, text)]) for origin, size in [(1, 7), (2, 7), (1, 8)]}
+    assert len(roots) == 3
+
+
 def test_the_order_in_which_logs_are_named_makes_no_difference() -> None:
     rows = [(2, 5, bytes(32)), (1, 7, leaf(1))]
     assert merkle.shard_root(rows) == merkle.shard_root(rows[::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
@@ -16,11 +17,13 @@ from anabranch.storage.disk import FileDisk
 from anabranch.storage.errors import DiskError, DiskFull
 from anabranch.storage.limits import BLOCK_BYTES, DISK_RESERVE_BYTES, SEAL_AGAIN_SECONDS
 from anabranch.storage.record import HEADER_BYTES, parse
+from anabranch.storage.sealed import stored_directory
 from anabranch.storage.sealer import Sealer
 from anabranch.storage.segment import Gap, sealed_name, segment_name
 
 from .logs import OPENING, Watched, bodies_of, files_of
 from .sealing import commit_of, seal, written
+from .test_crash_points import Faulty, PowerCut
 
 FIRST = HEADER_BYTES + len(OPENING)  # where the first commit is
 
@@ -182,6 +185,99 @@ def test_of_two_forms_that_a_crash_left_a_good_one_is_kept(spoiled):
         again = Watched(disk)
         assert bodies_of(again.found) == [commit_of(number) for number in range(10)]
         assert watched.log.read(FIRST, len(commit_of(0))) == commit_of(0)
+
+    run(story())
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_directory_that_is_damaged_is_made_anew_byte_for_byte(cut):
+    async def story() -> None:
+        disk = quick_disk()
+        await written(disk, [[commit_of(n)] for n in range(10)], 500)
+        with patch.object(sealer_module, "BLOCK_BYTES", 150):
+            await seal(disk)
+        name = sealed_name(0)
+        whole = files_of(disk)[name]
+        directory = stored_directory(disk, name, 0)
+        assert directory is not None
+        end = directory.places[-1].offset + directory.places[-1].stored
+        for offset in range(end, len(whole)):
+            if cut:
+                disk.truncate(name, offset)
+            else:
+                disk.flip(name, offset, 1 << offset % 8)
+            watched = Watched(disk)
+            assert watched.gaps == []
+            await Sealer(disk, watched.log).mend_all()
+            assert files_of(disk)[name] == whole
+            assert watched.log.read(FIRST, len(commit_of(0))) == commit_of(0)
+
+    run(story())
+
+
+def test_a_directory_of_blocks_that_are_not_all_good_is_left_alone():
+    async def story() -> None:
+        disk = quick_disk()
+        await written(disk, [[commit_of(n)] for n in range(10)], 500)
+        with patch.object(sealer_module, "BLOCK_BYTES", 150):
+            await seal(disk)
+        name = sealed_name(0)
+        for offset in (3, HEADER_BYTES + 5):  # the frame of a block, or its body
+            other = disk.clone()
+            other.flip(name, offset)
+            other.flip(name, other.size(name) - 1)
+            before = files_of(other)
+            await Sealer(other, Watched(other).log).mend_all()
+            assert files_of(other) == before
+
+    run(story())
+
+
+@pytest.mark.parametrize("what", ["before", "half", "after", "error", "full", "unconfirmed"])
+def test_whatever_goes_wrong_while_a_directory_is_made_anew_nothing_is_lost(what):
+    async def story(at: int) -> bool:
+        disk = Faulty(at, -2, what)
+        await written(disk, [[commit_of(n)] for n in range(10)], 500)
+        await seal(disk)
+        disk.flip(sealed_name(0), disk.size(sealed_name(0)) - 1)
+        disk.at, disk.calls = at, []
+        with suppress(DiskError, PowerCut):
+            await Sealer(disk, Watched(disk).log).mend_all()
+        went_wrong = len(disk.calls) > at
+        disk.dead, disk.at = False, -2
+        disk.crash()
+        await Sealer(disk, Watched(disk).log).mend_all()
+        again = Watched(disk)
+        assert again.gaps == []
+        assert bodies_of(again.found) == [commit_of(number) for number in range(10)]
+        assert stored_directory(disk, sealed_name(0), 0) is not None
+        return went_wrong
+
+    at = 0
+    while run(story(at)):
+        at += 1
+    assert at == 5, "append twice, sync, rename, sync of the names"
+
+
+@pytest.mark.parametrize("part", ["footer", "directory", "all"])
+def test_a_sealed_form_without_its_directory_does_not_count_beside_the_plain_one(part):
+    async def story() -> None:
+        disk = quick_disk()
+        await written(disk, [[commit_of(n)] for n in range(10)], 500)
+        plain = files_of(disk)[segment_name(0)]
+        await seal(disk)
+        disk.append(segment_name(0), plain)
+        size = disk.size(sealed_name(0))
+        if part == "all":
+            disk.truncate(sealed_name(0), 0)
+        else:
+            disk.flip(sealed_name(0), size - (1 if part == "footer" else HEADER_BYTES + 3))
+        for _ in range(2):
+            watched = Watched(disk)
+            assert bodies_of(watched.found) == [commit_of(number) for number in range(10)]
+            assert watched.gaps == []
+            await seal(disk, watched)
+            assert segment_name(0) not in files_of(disk)
 
     run(story())
 

@@ -1,0 +1,185 @@
+"""What comparing and healing costs in bytes: frames as they go over a link, in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from typing import Final
+
+import zstandard
+
+from anabranch.gossip.frontier import LogKey
+from anabranch.gossip.messages import Body, Give, Message, Pull, Sender
+from anabranch.gossip.session import Differs, Session, reply
+from anabranch.gossip.wire import sum_of, to_frame
+from anabranch.node.trees import Trees
+from anabranch.simulations.world.loop import run
+from anabranch.simulations.world.world import World
+from anabranch.storage import keys
+from anabranch.storage.index import MemoryIndex
+from anabranch.storage.limits import BLOCK_BYTES, KIB, PULL_BYTES_MAX, SHARDS_DEFAULT
+from anabranch.storage.record import HEADER_BYTES
+from anabranch.storage.stamp import stamp_of
+from anabranch.tests.benchmarks.recordings import BEGAN_MS, bodies, drafts, orders
+from anabranch.tests.benchmarks.rows import Bench, Measured, Row
+
+ORIGINS: Final = (11, 22, 33)
+COMMITS: Final = 1_000_000
+HEAL_BYTES: Final = 64 * KIB
+SENDER: Final = Sender(7, 1 << 63, 1 << 40, BEGAN_MS)  # as long as they get
+GATHERED: Final = 200  # appends at once
+
+
+class Shelf(MemoryIndex):
+    """The settled commits of a node, each log's in order, as its index has them."""
+
+    def __init__(self, leaves: dict[LogKey, list[bytes]]) -> None:
+        super().__init__()
+        self.leaves = leaves
+        sizes = {log: len(of_log) for log, of_log in leaves.items()}
+        self.trees = Trees(self, SHARDS_DEFAULT, self.leaf, sizes)
+        for log, of_log in leaves.items():
+            for seq, leaf in enumerate(of_log, 1):
+                self.trees.append(log, seq, leaf)
+            self.write(self.trees.take_unwritten())
+        self.until = stamp_of(BEGAN_MS) + max(sizes.values())
+        self.trees.settled_until = lambda: self.until
+
+    def leaf(self, log: LogKey, seq: int) -> bytes:
+        return self.leaves[log][seq - 1]
+
+    def get(self, key: bytes) -> bytes | None:
+        if key[:1] != b"q":
+            return super().get(key)
+        shard, origin, seq = keys.log_of(key)
+        order = keys.order_key((stamp_of(BEGAN_MS) + seq, 0, origin))
+        return keys.log_value(order, self.leaf((shard, origin), seq))
+
+
+def leaves_of(count: int) -> dict[LogKey, list[bytes]]:
+    logs = [(shard, origin) for shard in range(SHARDS_DEFAULT) for origin in ORIGINS]
+    found: dict[LogKey, list[bytes]] = {log: [] for log in logs}
+    for number in range(count):
+        found[logs[number % len(logs)]].append(hashlib.sha256(b"%d" % number).digest())
+    return found
+
+
+class Wire:
+    """A link that counts."""
+
+    def __init__(self) -> None:
+        self.sums = [0, 0]
+        self.bytes = 0
+
+    def send(self, body: Body, way: int) -> None:
+        frame = to_frame(Message(SENDER, body), self.sums[way])
+        self.sums[way] = sum_of(frame)
+        self.bytes += len(frame)
+
+
+def compared(mine: Shelf, theirs: Shelf, wire: Wire) -> Session:
+    """A comparison of two nodes from beginning to end."""
+    session = Session(mine.trees, mine.until)
+    while (question := session.question()) is not None:
+        answer = reply(theirs.trees, question)
+        wire.send(question, 0)
+        wire.send(answer, 1)
+        session.learn(answer)
+    return session
+
+
+def idle(bench: Bench) -> Measured:
+    """Bytes of a comparison of two nodes that hold the same."""
+    bench.say("makes the trees")
+    shelf, wire = Shelf(leaves_of(10_000)), Wire()
+    session = compared(shelf, shelf, wire)
+    assert not session.found
+    size = float(wire.bytes)
+    return Measured(size, size, size, f"{session.rounds} question and its answer")
+
+
+def one(bench: Bench) -> Measured:
+    """Bytes to find one commit that differs among many, and to heal it."""
+    count = COMMITS // (10 if bench.quick else 1)
+    bench.say(f"makes two trees of {count:,} commits")
+    leaves = leaves_of(count)
+    theirs, log, seq = Shelf(leaves), (17, 22), count // len(leaves) // 2
+    wrong = {**leaves, log: [*leaves[log]]}
+    wrong[log][seq - 1] = bytes(32)
+    mine, wire = Shelf(wrong), Wire()
+    began = time.perf_counter()
+    session = compared(mine, theirs, wire)
+    elapsed = time.perf_counter() - began
+    assert session.found == [Differs(*log, seq)]
+    finding = wire.bytes
+    commits = list(bodies(orders(), 2000))
+    heal(wire, [(*log, seq - 1, seq)], commits[:1])
+    size = float(wire.bytes)
+    block = Wire()
+    in_block = list(_of_a_block(commits))
+    heal(block, [(*log, 0, len(in_block))], in_block)
+    detail = (
+        f"{count:,} commits in {len(leaves)} logs: {session.rounds} questions, {finding:,} bytes "
+        f"and {elapsed * 1000:.0f} ms to find it, the rest to heal it. A damaged block of a sealed "
+        f"segment, {len(in_block):,} commits, is healed with {block.bytes:,} bytes"
+    )
+    return Measured(size, size, size, detail, counts=not bench.quick)
+
+
+def heal(wire: Wire, rows: list[tuple[int, int, int, int]], commits: list[bytes]) -> None:
+    """A pull and what it is answered with."""
+    wire.send(Pull(rows, PULL_BYTES_MAX), 0)
+    wire.send(Give(commits), 1)
+
+
+def _of_a_block(commits: list[bytes]) -> Iterator[bytes]:
+    size = 0
+    for body in commits:
+        size += HEADER_BYTES + len(body)
+        if size > BLOCK_BYTES:
+            return
+        yield body
+
+
+def tail(bench: Bench) -> Measured:
+    """Bytes to catch up with what another node has written, over their size compressed at once."""
+    count = 10_000 if bench.quick else 100_000
+    bench.say(f"appends {count:,} commits while the other node is down")
+    ratio, detail = run(_caught_up(bench, count))
+    return Measured(ratio, ratio, ratio, detail)
+
+
+async def _caught_up(bench: Bench, count: int) -> tuple[float, str]:
+    world = World(1, [("ny", 1), ("lon", 1)], shards=SHARDS_DEFAULT)
+    await world.start()
+    await asyncio.sleep(1)
+    await world.crash("lon1")
+    node = world.nodes["ny1"]
+    waiting = islice(drafts(cycle(list(orders()))), count)
+    while gathered := list(islice(waiting, GATHERED)):
+        await asyncio.gather(*(node.append(draft) for draft in gathered))
+    commits = [
+        node.history.body(position, length)
+        for shard in range(SHARDS_DEFAULT)
+        for _, position, length in node.history.log_entries(shard, node.store.origin, 0)
+    ]
+    packed = len(zstandard.ZstdCompressor(level=3).compress(b"".join(commits)))
+    traffic = node.replication.traffic["lon1"]
+    before = sum(traffic.sent.values()) + sum(traffic.received.values())
+    bench.say("lets it catch up")
+    await world.start("lon1")
+    await world.until_settled(600)
+    size = sum(traffic.sent.values()) + sum(traffic.received.values()) - before
+    raw = sum(map(len, commits))
+    await world.stop()
+    return size / packed, f"{count:,} commits, {raw:,} bytes, {packed:,} packed; {size:,} sent"
+
+
+ROWS: Final = (
+    Row("session-idle", "a comparison of two equal nodes", "bytes", idle, below=200),
+    Row("session-one", "one commit of 1,000,000 found, healed", "bytes", one, below=HEAL_BYTES),
+    Row("session-tail", "100,000 commits caught up / compressed", "", tail, below=1.15),
+)
