@@ -72,7 +72,7 @@ async def _reply(host: Host, name: str, body: Body) -> Body:
             await host.close_up(close)
             return ReportMessage(0, host.pushes_to(name))
         case Compare():
-            return await host.compare(body)
+            return await host.compare(body, name)
         case _:
             raise BadFrame(f"{type(body).__name__} is not for the side that answers")
 

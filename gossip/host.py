@@ -101,7 +101,7 @@ class Host(Protocol):
         """The link was lost before the question was answered."""
         ...
 
-    async def compare(self, question: Compare) -> Compared:
+    async def compare(self, question: Compare, name: str) -> Compared:
         """The answer to a member's question."""
         ...
 
@@ -125,8 +125,8 @@ class Host(Protocol):
         """A member has dialled: it can be dialled now too."""
         ...
 
-    def turn(self, origin: int) -> int:
-        """How many mates come before this node in fetching an origin's commits."""
+    def before(self, origin: int) -> list[str]:
+        """The mates that come before this node in fetching an origin's commits."""
         ...
 
     def a_mate_holds(self, log: LogKey, seq: int) -> bool:

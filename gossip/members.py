@@ -217,10 +217,13 @@ class Members:
         return None
 
     def _objection_to_boot(self, hello: Hello, boot: int = 0) -> Objection | None:
-        boots = self._boots.get(hello.origin, {})
+        return self.objection_to_boot(hello.name, hello.origin, boot)
+
+    def objection_to_boot(self, name: str, origin: int, boot: int) -> Objection | None:
+        """Why not to listen to a start of a node any more: a newer one has said hello."""
+        boots = self._boots.get(origin, {})
         if boot not in boots or boot == next(reversed(boots)):
             return None
         return Objection(
-            Cause.COPIED,
-            f"a newer start of {hello.name} with the same origin has been here: {COPIED}",
+            Cause.COPIED, f"a newer start of {name} with the same origin has been here: {COPIED}"
         )

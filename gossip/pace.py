@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from ..storage.limits import PULL_BURST_SECONDS
+from ..storage.limits import BATCH_BYTES_FIRST, BATCH_SECONDS, PULL_BURST_SECONDS
 
 
 class Pace:
-    """The bytes of the next batch: at most twice what came through, and half after a loss.
+    """The bytes of the next batch: what a link carries in half a second.
 
     A link on which an answer takes too long is taken for dead, and a batch that always takes longer
-    than that would be sent again for ever. One commit goes at least, so the floor is 1.
+    than that would be sent again for ever. So batches begin small and double while they come
+    through in time; after one that took longer they shrink to what would not have, and after a
+    loss to half. One commit goes at least, so the floor is 1.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self.bytes = bytes_max
+        self.bytes = min(BATCH_BYTES_FIRST, bytes_max)
 
-    def arrived(self, size: int) -> None:
-        """A batch of so many bytes came through."""
-        self.bytes = min(max(self.bytes, 2 * size), self._bytes_max)
+    def arrived(self, size: int, seconds: float) -> None:
+        """A batch of so many bytes came through, and was answered after so many seconds."""
+        if seconds <= BATCH_SECONDS:
+            self.bytes = min(max(self.bytes, 2 * size), self._bytes_max)
+        else:
+            self.bytes = max(1, min(self.bytes, int(size * BATCH_SECONDS / seconds)))
 
     def lost(self, size: int) -> None:
         """The link was lost with a batch of at most so many bytes under way."""

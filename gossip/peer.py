@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..storage.errors import BadFrame, LinkLost, PeerError, Refused
+from ..storage.errors import BadFrame, DiskFull, LinkLost, PeerError, Refused
 from ..storage.limits import (
     BACKOFF_SECONDS_MAX,
     BACKOFF_SECONDS_MIN,
@@ -101,7 +101,7 @@ class Dialer:
             await self._talk(talk)
         except Refused as error:
             self._now("refused", str(error))
-        except PeerError as error:
+        except (PeerError, DiskFull) as error:
             self._now("connecting", str(error))
         except TimeoutError:
             self._now("connecting", f"no answer from {self.member.url} in time")

@@ -72,18 +72,19 @@ class Pulls:
         if pushing and now - self._looked < PULL_TURN_SECONDS:
             return None
         self._looked = now
+        bytes_max = min(self._pace.bytes, PULL_BYTES_MAX, self._host.budget.most)
         self._wanted = (self._holes(now) + self._behind(now))[:PULL_LOGS_MAX]
         if not self._wanted:
             return None
         self._host.pulling.update((shard, origin) for shard, origin, *_ in self._wanted)
-        return Pull(self._wanted, min(self._pace.bytes, PULL_BYTES_MAX, self._host.budget.most))
+        return Pull(self._wanted, bytes_max)
 
     def come(self, commits: list[bytes], now: float) -> None:
         """Commits have come that answer a pull."""
         if not self.in_flight:
             raise BadFrame("commits that nobody asked for")
         size = sum(map(len, commits))
-        self._pace.arrived(size)
+        self._pace.arrived(size, now - self._looked)
         self._host.budget.spend(size, now)
 
     def given(self, now: float) -> None:
@@ -122,23 +123,23 @@ class Pulls:
         ]
 
     def _behind(self, now: float) -> list[Row]:
-        """The logs that a peer holds more of, and that should have come by now."""
-        rows = []
+        """The logs that a peer holds more of, and that should have come by now; its own first."""
+        rows: list[Row] = []
         behind = self._host.behind(self._origin)
-        turns: dict[int, int] = {}
+        before: dict[int, list[str]] = {}
         since = self._not_live_since
         not_live = since is not None and now - since >= FAIR_CHANCE_SECONDS
         for log, (own, theirs) in behind.items():
-            turn = turns.get(log[1])
-            if turn is None:
-                turn = turns[log[1]] = 0 if self._near else self._host.turn(log[1])
-            waited = self._patience.look(log, own, theirs, now, by_mate=turn > 0)
+            mates = before.get(log[1])
+            if mates is None:
+                mates = before[log[1]] = [] if self._near else self._host.before(log[1])
+            waited = self._patience.look(log, own, theirs, now, mates[0] if mates else None)
             if log in self._host.pulling:
                 continue  # from another peer
-            if waited >= self._grace(turn, own=log[1] == self._origin, not_live=not_live):
+            if waited >= self._grace(len(mates), own=log[1] == self._origin, not_live=not_live):
                 rows.append((*log, own, 0))
-        self._patience.forget_all_but(behind)
-        return rows
+        self._patience.forget_all_but(behind, now)
+        return sorted(rows, key=lambda row: row[1] != self._origin)
 
     def _grace(self, turn: int, *, own: bool, not_live: bool) -> float:
         """How long to wait for a log; for the peer's own longer, it may be pushing what it can."""

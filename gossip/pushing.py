@@ -46,6 +46,7 @@ class Pushes:
         self._number: int | None = None  # in the outbox: the next to push
         self._last: dict[LogKey, int] | None = None  # sequences of the push in flight
         self._again = 0.0
+        self._pushed_at = 0.0
 
     @property
     def live(self) -> bool:
@@ -77,6 +78,7 @@ class Pushes:
         if not batch.commits:
             return None
         self._last, self.bytes = batch.last, sum(map(len, batch.commits))
+        self._pushed_at = now
         return Push(batch.commits)
 
     def acknowledged(self, now: float) -> None:
@@ -87,7 +89,7 @@ class Pushes:
         if any(log[1] == mine and frontier[log] < seq for log, seq in self._last.items()):
             self._lose_the_place(now)  # it lacks something before, or holds ours back
         self._last = None
-        self._pace.arrived(self.bytes)
+        self._pace.arrived(self.bytes, now - self._pushed_at)
 
     def _has_a_place(self, now: float) -> bool:
         if not self._near and not self._host.is_relay(self._name):

@@ -53,7 +53,7 @@ class Routes:
         rank = self.rank(origin, site)
         return next((name for test in works for name in rank if test(name)), None)
 
-    def turn(self, origin: int, works: Works) -> int:
-        """How many mates that work come before this node in taking the origin's commits."""
-        before = takewhile(self._me.__ne__, self.rank(origin, self._site[self._me]))
-        return sum(map(works, before))
+    def before(self, origin: int, works: Works) -> list[str]:
+        """The mates that work and come before this node in taking the origin's commits."""
+        rank = self.rank(origin, self._site[self._me])
+        return list(filter(works, takewhile(self._me.__ne__, rank)))

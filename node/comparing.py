@@ -85,6 +85,8 @@ class Comparing:
         session.learn(answer)
         if session.done:
             turn.session = None
+            if not session.cut:
+                return  # it is not the time
             turn.done += 1
             turn.at = session.cut
             turn.differences += len(session.found)
@@ -97,8 +99,12 @@ class Comparing:
         if turn is not None:
             turn.session = None
 
-    def compare(self, question: Compare) -> Compared:
-        """The answer to a member's question."""
+    def compare(self, question: Compare, name: str) -> Compared:
+        """The answer to a member's question; not now, if this node is comparing with it itself."""
+        turn = self.turns.get(name)
+        begins = not question.shards and not question.nodes
+        if begins and turn is not None and turn.session is not None:
+            return Compared(0, [], [], [])
         return reply(self._store.history.trees, question)
 
     def _next(self, name: str) -> float:

@@ -35,6 +35,7 @@ from . import render
 from .digest import digest, read_cut
 from .http_read import Reads
 from .intake import draft_of
+from .metrics import CONTENT_TYPE, metrics
 from .node import Node
 from .position import commit_position
 from .query import Query, stream_name
@@ -46,7 +47,7 @@ _PROBLEM: Final = "application/problem+json"
 _ACKS: Final = ("local", "settled")
 _LATER_ACKS: Final = ("site", "quorum", "each_site", "all")
 _EXPECTED: Final = {"any": EXPECT_ANY, "none": EXPECT_NONE, "exists": EXPECT_EXISTS}
-_LATER_PATHS: Final = ("/metrics", "/openapi.json", "/v1/members")
+_LATER_PATHS: Final = ("/openapi.json", "/v1/members")
 _DRILL_SECONDS_MAX: Final = 3600.0
 
 # Names of headers, made once: looking one up by a plain text costs as much as the rest.
@@ -81,6 +82,7 @@ class Face:
             "/v1/drills": {"POST": self._drill},
             "/livez": {"GET": self._live},
             "/readyz": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
             LINK_PATH: {"GET": self._link},
         }
 
@@ -183,6 +185,10 @@ class Face:
         if state not in {"ready", "forming"}:
             raise Unavailable(f"this node is {state.replace('_', ' ')}; /v1/status says more")
         return _json({"status": state})
+
+    async def _metrics(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        query.only()
+        return web.Response(body=metrics(self._node), headers={"Content-Type": CONTENT_TYPE})
 
     async def _drill(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         query.only()

@@ -104,8 +104,12 @@ class Node:
         self.log.start()
         if self.store.holes.unsure:  # what it promised may be lost: it was not above this
             self.store.hlc.observe(stamp_of(self.clock.wall_ms() + CEILING_AHEAD_MS))
-        with suppress(DiskFull):  # it serves what it has, and tries again
+        try:
             await self.log.wait(self.store.store_state(self.clock.wall_ms(), everything=True))
+        except DiskFull:  # it serves what it has, and tries again
+            if not self.log.durable:  # but nobody may hear of an origin that is not stored
+                await self.kill()
+                raise
         dialers = self.replication.dialers.values()
         parts = [self._beat(), self.scrub.run(), Sealer(self._disk, self.log).run()]
         loop = asyncio.get_running_loop()
@@ -174,6 +178,7 @@ class Node:
             self.outbox,
             repair=self.repair,
             comparing=self.comparing,
+            room=self.room,
             clock=self.clock,
             clocks=self.clocks,
             random=self.random,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from math import ceil
 
 from ..gossip.answering import answer
@@ -20,13 +21,14 @@ from ..gossip.routes import Routes
 from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
-from ..storage.errors import AnabranchError, DiskError
-from ..storage.limits import IDLE_BEATS
+from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
+from ..storage.limits import IDLE_BEATS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
 from .fold import Held
 from .repair import Repair
+from .room import Room
 from .settler import Settler
 from .store import Store
 
@@ -48,6 +50,7 @@ class Replication:
         *,
         repair: Repair,
         comparing: Comparing,
+        room: Room,
         clock: Clock,
         clocks: Clocks,
         random: Random,
@@ -68,6 +71,7 @@ class Replication:
         self._settler = settler
         self._repair = repair
         self._comparing = comparing
+        self._room = room
         self._clock = clock
         self._clocks = clocks
         self._random = random
@@ -91,13 +95,17 @@ class Replication:
     @property
     def heartbeat_seconds(self) -> float:
         """How often to report when there is nothing else to say; who waits asks more often."""
-        idle = not self._store.history.tentative_commits
-        return self._heartbeat_seconds * (IDLE_BEATS if idle else 1)
+        beat = self._heartbeat_seconds
+        if self._store.history.tentative_commits:
+            return beat
+        return max(beat, min(IDLE_BEATS * beat, SILENCE_SECONDS / 4))  # no link looks dead
 
     async def answer(self, link: Link) -> None:
         """Serve a link that another node has dialled, until it ends."""
         try:
             await answer(self, link, self._opened)
+        except DiskFull as error:
+            _log.warning("a link ends: %s", error)
         except DiskError as error:
             self._on_failure(error)
 
@@ -191,7 +199,14 @@ class Replication:
     # -- reports ---------------------------------------------------------------------------------
 
     def learn(self, origin: int, message: Message, asked: float | None = None) -> None:
-        """Take what a message says of its sender, and the reports that it carries."""
+        """Take what a message says of its sender, and the reports that it carries.
+
+        Raises Refused if a newer start of the sender has said hello meanwhile.
+        """
+        name = self._members.name(origin)
+        copied = name and self._members.objection_to_boot(name, origin, message.sender.boot)
+        if copied:
+            raise Refused(copied.text)
         clock, now = self._clock, self._clock.monotonic()
         round_trip_ms = None if asked is None else ceil((now - asked) * 1000)
         wall_ms = message.sender.wall_ms
@@ -214,7 +229,7 @@ class Replication:
         """Return when this node can promise a stamp that a peer asked for."""
         if not stamp or self._settler.standings.of(self._store.origin).promise >= stamp:
             return
-        await self._store.log.wait_all()
+        await self._stored()
         self._renew_report()
 
     def _observe(self, stamp: int) -> None:
@@ -256,7 +271,7 @@ class Replication:
         frontier = self.frontier_of(members.origin(name) or 0)
         for other in self._routes.rank(mine, members.member(name).site):
             dialer = self.dialers[other]
-            if other == name or dialer.state != "connected":
+            if other == name or not (dialer.state == "connected" or self._opened.get(other)):
                 continue
             held = self.frontier_of(members.origin(other) or 0)
             more = (log for log, seq in held.items() if log[1] == mine and seq > frontier[log])
@@ -269,9 +284,9 @@ class Replication:
         if self.dialers[name].state != "connected":
             self.dialers[name].wake()
 
-    def turn(self, origin: int) -> int:
-        """How many mates come before this node in fetching an origin's commits."""
-        return self._routes.turn(origin, lambda one: self.dialers[one].state == "connected")
+    def before(self, origin: int) -> list[str]:
+        """The mates that come before this node in fetching an origin's commits."""
+        return self._routes.before(origin, lambda one: self.dialers[one].state == "connected")
 
     def a_mate_holds(self, log: LogKey, seq: int) -> bool:
         """Whether a mate that can be reached holds a log so far."""
@@ -319,11 +334,16 @@ class Replication:
                 self._store.receive(commit, body)
                 if pass_on:
                     self._to_pass_on.add(((commit.shard, commit.origin), commit.seq))
-        await self._store.log.wait_all()
+        await self._stored()
+
+    async def _stored(self) -> None:
+        """Return when all that was logged is on disk, or had no room and was dropped."""
+        with suppress(DiskFull):
+            await self._store.log.wait_all()
 
     def _welcome(self, commit: Commit) -> bool:
         log = (commit.shard, commit.origin)
-        if self._members.priority(commit.origin) is None:
+        if self._members.priority(commit.origin) is None or not self._room.can_settle:
             return False
         if commit.origin == self._store.origin and log not in self._store.holes:
             return False
@@ -383,13 +403,24 @@ class Replication:
             for seq, position, length in history.log_entries(shard, origin, after):
                 if seq > held or (commits and size + length > bytes_max):
                     break
-                commits.append(history.body(position, length))
+                body = self._undamaged(position, length)
+                if body is None:
+                    break
+                commits.append(body)
                 size += length
                 if not until:
                     pushes.given(log, seq)
             if size >= bytes_max:
                 break
         return commits
+
+    def _undamaged(self, position: int, length: int) -> bytes | None:
+        """A commit of the log; None if it can't be read, which is seen to."""
+        try:
+            return self._store.history.body(position, length)
+        except DamagedLog as error:
+            self._repair.notice(error)
+            return None
 
     def not_given(self, name: str) -> None:
         """A link that a member dialled has ended: what it was given may not have come."""
@@ -413,9 +444,9 @@ class Replication:
         """The link was lost before the question was answered."""
         self._comparing.unanswered(name)
 
-    async def compare(self, question: Compare) -> Compared:
+    async def compare(self, question: Compare, name: str) -> Compared:
         """The answer to a member's question."""
-        return self._comparing.compare(question)
+        return self._comparing.compare(question, name)
 
     # -- time and luck ---------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ from .limits import (
     DISK_RESERVE_BYTES,
     SEAL_AGAIN_SECONDS,
     SEAL_BYTES_PER_SECOND,
+    SEAL_RESTS,
+    SEAL_STEP_SECONDS,
     SEAL_SYNC_BYTES,
 )
 from .log import Log
@@ -61,6 +63,7 @@ class Sealer:
         self._disk = disk
         self._log = log
         self._bytes_per_second = bytes_per_second
+        self._resumed = 0.0  # when the last rest ended
 
     async def run(self) -> None:
         """Seal what can be sealed, until cancelled. A disk that confirms nothing ends the log."""
@@ -261,7 +264,12 @@ class Sealer:
             self._disk.sync_names(QUARANTINE)
 
     async def _rest(self, length: int) -> None:
-        await asyncio.sleep(length / 2 / self._bytes_per_second)  # it is read twice
+        """Leave the loop to others for as long as the pace says, and as the work has kept it."""
+        loop = asyncio.get_running_loop()
+        kept = min(loop.time() - self._resumed, SEAL_STEP_SECONDS)
+        pace = length / 2 / self._bytes_per_second  # it is read twice
+        await asyncio.sleep(max(pace, SEAL_RESTS * kept))
+        self._resumed = loop.time()
 
 
 _Records = list[tuple[Header, bytes]]

@@ -1,10 +1,11 @@
-"""How much goes at a time: at most twice what came through, half of what was lost."""
+"""How much goes at a time: what a link carries in half a second, half of what was lost."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.gossip.pace import Budget, Pace
+from anabranch.storage.limits import BATCH_BYTES_FIRST, BATCH_SECONDS, SILENCE_SECONDS
 
 SIZES = st.integers(1, 5000)
 
@@ -18,8 +19,20 @@ def lost_until_it_fits(pace, narrow):
     return losses
 
 
-def test_it_begins_with_all_that_may_go():
+def test_it_begins_small():
     assert Pace(1000).bytes == 1000
+    assert Pace(1 << 21).bytes == BATCH_BYTES_FIRST
+
+
+@pytest.mark.parametrize("bytes_per_second", [50_000, 300_000, 1_000_000, 1 << 30])
+def test_no_batch_takes_so_long_that_the_link_is_taken_for_dead(bytes_per_second):
+    pace, carried = Pace(1 << 21), 0
+    for _ in range(50):
+        seconds = pace.bytes / bytes_per_second
+        assert seconds < SILENCE_SECONDS
+        carried = pace.bytes
+        pace.arrived(pace.bytes, seconds)
+    assert carried >= min(1 << 21, bytes_per_second * BATCH_SECONDS / 2)
 
 
 def test_half_of_what_was_lost_goes_next():
@@ -33,20 +46,23 @@ def test_half_of_what_was_lost_goes_next():
 def test_what_came_through_allows_twice_as_much_and_no_more():
     pace = Pace(10_000)
     pace.lost(600)
-    pace.arrived(100)
+    pace.arrived(100, 0.1)
     assert pace.bytes == 300
-    pace.arrived(300)
+    pace.arrived(300, 0.1)
     assert pace.bytes == 600
     for _ in range(10):
-        pace.arrived(pace.bytes)
+        pace.arrived(pace.bytes, 0.1)
     assert pace.bytes == 10_000
 
 
-@given(st.lists(st.tuples(st.booleans(), SIZES)))
+@given(st.lists(st.tuples(st.none() | st.floats(0, 1e6), SIZES)))
 def test_it_stays_within_one_byte_and_its_bound(course):
     pace = Pace(4096)
-    for arrives, size in course:
-        (pace.arrived if arrives else pace.lost)(size)
+    for seconds, size in course:
+        if seconds is None:
+            pace.lost(size)
+        else:
+            pace.arrived(size, seconds)
         assert 1 <= pace.bytes <= 4096
 
 

@@ -47,8 +47,9 @@ def test_who_answers_slowly_is_better_than_nobody():
 def test_each_node_of_a_site_has_another_turn_and_moves_up_when_one_is_gone():
     for origin in ORIGINS:
         rank = routes().rank(origin, "ny")
-        assert [routes(me).turn(origin, among(*NAMES)) for me in rank] == [0, 1, 2]
-        assert [routes(me).turn(origin, among(*rank[1:])) for me in rank[1:]] == [0, 1]
+        for turn, me in enumerate(rank):
+            assert routes(me).before(origin, among(*NAMES)) == rank[:turn]
+            assert routes(me).before(origin, among(*rank[1:])) == rank[1:turn]
 
 
 def test_mates_are_the_others_of_the_own_site():

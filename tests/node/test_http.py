@@ -285,7 +285,6 @@ async def test_64_levels_are_taken(one: Served) -> None:
         (501, "GET", "/v1/streams/a/events?read=strong"),
         (400, "GET", "/v1/events?after=zz"),
         (400, "GET", "/v1/link"),
-        (501, "GET", "/metrics"),
         (501, "GET", "/openapi.json"),
     ],
 )
