@@ -49,7 +49,7 @@ def into(crossings: Crossings, site: str) -> int:
 
 
 NOT_YET = pytest.mark.xfail(
-    strict=True, reason="a third node is asked too while the own node still pushes: 1.15 to 1.3 times"
+    strict=True, reason="a third node is asked too while the own node pushes: 1.15 to 1.3 times"
 )
 
 
