@@ -105,11 +105,6 @@ class Log:
 
     # -- opening ---------------------------------------------------------------------------
 
-    def last_segments(self, count: int) -> int:
-        """The position where the last `count` segments begin."""
-        segments = self.files.segments
-        return segments[-count:][0].base if segments else 0
-
     def segment_base(self, position: int) -> int:
         """Where the segment begins that holds a position; 0 for an empty log."""
         segment = self.files.holding(position)
@@ -148,9 +143,20 @@ class Log:
             last = self.files.segments[-1]
             self._disk.truncate(last.name, self.torn.position - last.base)
             self.files.exchange(Segment(last.base, self.torn.position - last.base))
+        if self.files.link is None:
+            self._find_link()
         self._link = self._durable_link = self.files.link or 0
         self.end = self.durable = self._synced = self.files.end
         self._group_base = self._durable_base = self._open_segment()
+
+    def _find_link(self) -> None:
+        """Nothing was read back: what the next record has to name stands before the start."""
+        if self.files.segments:
+            last = self.files.segments[-1]
+            scan = self.files.scan_of(last)
+            for _ in scan.records(last.base):
+                pass
+            self.files.link = scan.link
 
     def _open_segment(self) -> int:
         """Where the segment begins that the log goes on in; one that is damaged can be sealed."""

@@ -374,12 +374,35 @@ def test_replay_begins_where_it_is_asked_to():
         await watched.log.close()
         log = Watched(disk).log
         bases = [int(name[4:20], 16) for name in files_of(disk)]
-        assert log.last_segments(2) == bases[-2]
-        assert log.last_segments(99) == 0
         for base in bases:
             assert log.segment_base(base) == log.segment_base(base + 60) == base
             found = bodies_of(Watched(disk).log.replay(base))
             assert found == [b"%d" % number * 100 for number in range(bases.index(base), 6)]
+
+    run(story())
+
+
+@pytest.mark.parametrize("torn", [b"", b"\xab\x01 cut short"])
+def test_what_is_written_after_a_replay_that_read_nothing_is_linked_to_what_stands_before(torn):
+    """An index that is as new as the log: the replay begins at its end."""
+
+    async def story() -> None:
+        disk = quiet_disk()
+        watched = Watched(disk)
+        watched.log.start()
+        await watched.write_group([b"a", b"b"])
+        await watched.log.close()
+        end = watched.log.end
+        if torn:
+            disk.append("log/0000000000000000.seg", torn)
+        log = Watched(disk).log
+        assert list(log.replay(end)) == []
+        log.start()
+        await log.wait(log.append(COMMIT, b"c"))
+        await log.close()
+        again = Watched(disk)
+        assert bodies_of(again.found) == [b"a", b"b", b"c"]
+        assert (again.gaps, again.log.torn) == ([], None)
 
     run(story())
 
