@@ -76,6 +76,8 @@ class Peer(msgspec.Struct):
     lag_seconds: float | None = None
     clock_offset_ms: float | None = None
     held_back: int = 0
+    bytes_sent: dict[str, int] = {}
+    bytes_received: dict[str, int] = {}
 
 
 class HeldBackBy(msgspec.Struct):
@@ -101,6 +103,14 @@ class LogSize(msgspec.Struct):
 
     bytes: int = 0
     segments: int = 0
+    sealed_segments: int = 0
+
+
+class Repair(msgspec.Struct):
+    """Damage that a node has found on its disk, and what became of it."""
+
+    missing_commits: int = 0
+    healed_commits: int = 0
 
 
 class Status(msgspec.Struct):
@@ -121,6 +131,7 @@ class Status(msgspec.Struct):
     needs: list[str] = []
     disputed_shards: list[int] = []
     log: LogSize = msgspec.field(default_factory=LogSize)
+    repair: Repair = msgspec.field(default_factory=Repair)
 
 
 class SettledDigest(msgspec.Struct):

@@ -16,6 +16,7 @@ from .running import complete
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
 WATCH_SECONDS = 1.0
 
@@ -124,12 +125,13 @@ def _facts(said: Status) -> Group:
         cell(
             f"up {duration(said.uptime_seconds)}, version {said.version}, epoch {said.epoch}, "
             f"origin {said.origin}, log {size(said.log.bytes)} in "
-            f"{count(said.log.segments, 'segment')}"
+            f"{count(said.log.segments, 'segment')}, {number(said.log.sealed_segments)} sealed"
         ),
         cell(
             f"settled {count(mark.settled_commits, 'commit')}, "
             f"tentative {number(mark.tentative_commits)}, watermark {age} old"
         ),
+        *_repaired(said),
         *(
             cell(
                 f"held back by {held.name} for {duration(held.since_seconds)}: {held.why}", "yellow"
@@ -139,10 +141,22 @@ def _facts(said: Status) -> Group:
     )
 
 
-def _links(said: Status) -> Table:
-    from .show import cell, duration, number, table
+def _repaired(said: Status) -> list[Text]:
+    """What became of damage on the disk, if there was any."""
+    from .show import cell, number
 
-    right = ["for", "lag", "lag time", "clock", "held back"]
+    repair = said.repair
+    if not repair.missing_commits and not repair.healed_commits:
+        return []
+    line = f"damage on its disk: {number(repair.healed_commits)} commits healed, "
+    style = "yellow" if repair.missing_commits else ""
+    return [cell(f"{line}{number(repair.missing_commits)} missing", style)]
+
+
+def _links(said: Status) -> Table:
+    from .show import cell, duration, number, size, table
+
+    right = ["for", "lag", "lag time", "clock", "held back", "sent", "received"]
     made = table("peer", "site", "link", *right, "error", right=right)
     for peer in said.peers:
         clock = "-" if peer.clock_offset_ms is None else f"{peer.clock_offset_ms:+.0f} ms"
@@ -155,6 +169,8 @@ def _links(said: Status) -> Table:
             duration(peer.lag_seconds),
             clock,
             number(peer.held_back),
+            size(sum(peer.bytes_sent.values())),
+            size(sum(peer.bytes_received.values())),
             cell(peer.error or ""),
         )
     return made

@@ -104,9 +104,11 @@ def needs_of(node: Node) -> list[str]:
         needs.append("free some space on the data directory's disk: appends are refused")
     missing = node.store.missing()
     if missing:
+        lost = f"look at the disk: it has lost {missing} commit{'s' if missing != 1 else ''}"
         needs.append(
-            f"look at the disk: it has lost {missing} commits, which are fetched from the other "
-            "members as soon as one that holds them can be reached"
+            f"{lost}, fetched from the other members as soon as one that holds them can be reached"
+            if node.replication.dialers
+            else f"{lost}, and there is no other member: restore the `log` folder from a copy"
         )
     elif node.store.holes.unsure:
         needs.append(
