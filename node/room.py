@@ -16,9 +16,9 @@ _LOOKED_UP_EVERY_SECONDS: Final = 0.5
 class Room:
     """How much room a node's disk has.
 
-    Appends stop first, so that commits of others can still be stored and nobody waits for this node;
-    then these stop too, and what is final stays out of the index, so that promises can be stored.
-    Reads, and what peers are given, need no room.
+    Appends stop first, so that commits of others can still be stored and nobody waits for this
+    node; then these stop too, and what is final stays out of the index, so that promises can be
+    stored. Reads, and what peers are given, need no room.
     """
 
     def __init__(self, disk: Disk, monotonic: Callable[[], float]) -> None:

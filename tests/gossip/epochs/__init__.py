@@ -1,0 +1,1 @@
+"""A world for the epochs: nodes that follow the rules, and all that can go wrong around them."""
