@@ -106,7 +106,7 @@ class Host(Protocol):
         ...
 
     async def close_up(self, stamp: int) -> None:
-        """Return when this node can promise a stamp that a peer asked for, if it ever can."""
+        """Promise what is true now; return when that is a stamp that a peer asked for, if ever."""
         ...
 
     def pushes_to(self, name: str) -> bool:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ..storage.limits import BATCH_BYTES_FIRST, BATCH_SECONDS, PULL_BURST_SECONDS
+from ..storage.limits import (
+    BATCH_BYTES_FIRST,
+    BATCH_BYTES_SMALL,
+    BATCH_SECONDS,
+    PULL_BURST_SECONDS,
+)
 
 
 class Pace:
@@ -11,7 +16,8 @@ class Pace:
     A link on which an answer takes too long is taken for dead, and a batch that always takes longer
     than that would be sent again for ever. So batches begin small and double while they come
     through in time; after one that took longer they shrink to what would not have, and after a
-    loss to half. One commit goes at least, so the floor is 1.
+    loss to half. What is small takes its time for other reasons: it shrinks after a loss alone.
+    One commit goes at least, so the floor is 1.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -20,10 +26,11 @@ class Pace:
 
     def arrived(self, size: int, seconds: float) -> None:
         """A batch of so many bytes came through, and was answered after so many seconds."""
-        if seconds <= BATCH_SECONDS:
+        if seconds <= BATCH_SECONDS or size < BATCH_BYTES_SMALL:
             self.bytes = min(max(self.bytes, 2 * size), self._bytes_max)
         else:
-            self.bytes = max(1, min(self.bytes, int(size * BATCH_SECONDS / seconds)))
+            fitting = int(size * BATCH_SECONDS / seconds)
+            self.bytes = min(self.bytes, max(BATCH_BYTES_SMALL, fitting))
 
     def lost(self, size: int) -> None:
         """The link was lost with a batch of at most so many bytes under way."""

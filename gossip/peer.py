@@ -176,7 +176,10 @@ class Dialer:
                 self._pulls.come(message.body.commits, self._host.monotonic())
                 await self._host.take(message.body.commits, self.member.name)
             self._hear(message, asked)
-            self.wake()
+            if not isinstance(message.body, ReportMessage) or any(
+                report.moved for report in message.reports
+            ):
+                self.wake()
 
     def _hear(self, message: Message, asked: float) -> None:
         self._host.learn(self._origin, message, asked)
@@ -210,7 +213,8 @@ class Dialer:
                 reported = now
             if now - talk.unanswered_since(now) > SILENCE_SECONDS:
                 raise LinkLost(f"no answer from {self.member.name} for {SILENCE_SECONDS} s")
-            await self._sleep(max(0.001, reported + self._host.heartbeat_seconds - now))
+            until = min(reported + self._host.heartbeat_seconds, self._pulls.due)
+            await self._sleep(max(0.001, until - now))
         raise LinkLost("a drill has cut this link")
 
     async def _sleep(self, seconds: float) -> None:
@@ -228,6 +232,7 @@ class Dialer:
 
     async def _report(self, talk: Conversation) -> None:
         close, self._close = self._close, 0
+        await self._host.close_up(0)
         await talk.ask(ReportMessage(close, self._host.pushes_to(self.member.name)))
 
     async def _serve(self, talk: Conversation, now: float) -> bool:

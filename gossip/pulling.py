@@ -15,6 +15,8 @@ keep to its budget. Pushes go first, but not for ever: under load there is alway
 
 from __future__ import annotations
 
+from math import inf
+
 from ..storage.errors import BadFrame
 from ..storage.limits import (
     FAIR_CHANCE_SECONDS,
@@ -42,6 +44,7 @@ class Pulls:
         self._pace = pace
         self._near = near
         self._wanted: list[Row] = []  # by the pull in flight
+        self.due = inf  # when something may have to be pulled that has not come by then
         self.begin(0, 0.0)
 
     def begin(self, origin: int, now: float) -> None:
@@ -66,10 +69,14 @@ class Pulls:
         return bool(self._wanted)
 
     def next(self, now: float, *, pushing: bool) -> Pull | None:
-        """What to pull now."""
-        if self.in_flight or now < self._again or self._host.budget.wait(now):
+        """What to pull now; `due` says when to look again if there is nothing."""
+        self.due = inf
+        if self.in_flight:
             return None
-        if pushing and now - self._looked < PULL_TURN_SECONDS:
+        turn = self._looked + PULL_TURN_SECONDS if pushing else 0.0
+        begin = max(self._again, turn, now + self._host.budget.wait(now))
+        if begin > now:
+            self.due = begin
             return None
         self._looked = now
         bytes_max = min(self._pace.bytes, PULL_BYTES_MAX, self._host.budget.most)
@@ -136,8 +143,11 @@ class Pulls:
             waited = self._patience.look(log, own, theirs, now, mates[0] if mates else None)
             if log in self._host.pulling:
                 continue  # from another peer
-            if waited >= self._grace(len(mates), own=log[1] == self._origin, not_live=not_live):
+            grace = self._grace(len(mates), own=log[1] == self._origin, not_live=not_live)
+            if waited >= grace:
                 rows.append((*log, own, 0))
+            else:
+                self.due = min(self.due, now + grace - waited)
         self._patience.forget_all_but(behind, now)
         return sorted(rows, key=lambda row: row[1] != self._origin)
 

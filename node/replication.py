@@ -22,7 +22,7 @@ from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
 from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
-from ..storage.limits import IDLE_BEATS, SILENCE_SECONDS
+from ..storage.limits import IDLE_AFTER_SECONDS, IDLE_BEATS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
@@ -63,6 +63,7 @@ class Replication:
     ) -> None:
         self.outbox = outbox
         self._heartbeat_seconds = heartbeat_seconds
+        self._stirred = clock.monotonic()  # when a commit was last stored
         self.pulling: set[LogKey] = set()
         self.held_back: dict[LogKey, int] = {}  # the stamp that is ahead of time
         self.stranger: str | None = None  # why this node is not taken for a member
@@ -95,10 +96,10 @@ class Replication:
     @property
     def heartbeat_seconds(self) -> float:
         """How often to report when there is nothing else to say; who waits asks more often."""
-        beat = self._heartbeat_seconds
-        if self._store.history.tentative_commits:
+        beat, now = self._heartbeat_seconds, self._clock.monotonic()
+        if self._store.history.tentative_commits or now - self._stirred < IDLE_AFTER_SECONDS:
             return beat
-        return max(beat, min(IDLE_BEATS * beat, SILENCE_SECONDS / 4))  # no link looks dead
+        return max(beat, min(IDLE_BEATS * beat, SILENCE_SECONDS / 3))  # no link looks dead
 
     async def answer(self, link: Link) -> None:
         """Serve a link that another node has dialled, until it ends."""
@@ -226,11 +227,14 @@ class Replication:
         return [report for report in reports if report is not None]
 
     async def close_up(self, stamp: int) -> None:
-        """Return when this node can promise a stamp that a peer asked for."""
-        if not stamp or self._settler.standings.of(self._store.origin).promise >= stamp:
-            return
-        await self._stored()
-        self._renew_report()
+        """Promise what is true now; return when that is as much as a peer asked for."""
+        promised = self._settler.standings.of(self._store.origin).promise
+        age_ms = self._clock.wall_ms() - milliseconds(promised)
+        if age_ms > 1000 * self.heartbeat_seconds / 2 or promised < stamp:
+            self._renew_report()
+        if stamp and self._settler.standings.of(self._store.origin).promise < stamp:
+            await self._stored()
+            self._renew_report()
 
     def _observe(self, stamp: int) -> None:
         if self._clocks.ahead_ms(stamp, self._clock.wall_ms()) <= 0:
@@ -297,6 +301,7 @@ class Replication:
     def publish(self, group: list[tuple[Held, bytes]]) -> None:
         """Push what has become durable: own commits, and what mates get by this node."""
         mine = self._store.origin
+        self._stirred = self._clock.monotonic()
         for held, body in group:
             log = (held.shard, held.key[2])
             if log[1] == mine:
