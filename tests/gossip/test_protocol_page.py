@@ -49,7 +49,7 @@ def test_times_and_bounds_are_those_of_the_code():
         [limits.CONNECT_SECONDS],
         [limits.SILENCE_SECONDS],
         [limits.BACKOFF_SECONDS_MIN, limits.BACKOFF_SECONDS_MAX],
-        [limits.HEARTBEAT_SECONDS, limits.HEARTBEAT_SECONDS * limits.IDLE_BEATS],
+        [limits.HEARTBEAT_SECONDS, round(limits.HEARTBEAT_SECONDS * limits.IDLE_BEATS, 3)],
         [limits.FRAME_BYTES_MAX],
         [limits.HELLO_BYTES_MAX],
         [limits.COMPRESS_ABOVE_BYTES],
