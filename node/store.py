@@ -67,7 +67,8 @@ class Store:
         self.holes = Holes(recovered, self.origin)
         history.hole = self.holes.first
         self._on_its_way: deque[tuple[Held, bytes]] = deque()
-        self._copies: deque[tuple[int, Commit, int]] = deque()  # of damaged records, on their way
+        self._copies: deque[tuple[int, LogKey, int, int]] = deque()  # of damaged records: position,
+        self._copying: set[tuple[LogKey, int]] = set()  # log, sequence, length; on their way
         self._own_stamps: deque[int] = deque()  # of those on their way that are this node's
         self._ceiling = recovered.highest  # stored, or about to be
         self._states: deque[tuple[int, int, bytes]] = deque()  # position, ceiling and bytes
@@ -127,10 +128,11 @@ class Store:
 
     def receive_again(self, commit: Commit, body: bytes) -> None:
         """Log a commit that is held, but whose record the disk has damaged."""
-        if any((commit.id, commit.seq) == (one.id, one.seq) for _, one, _ in self._copies):
+        log = (commit.shard, commit.origin)
+        if (log, commit.seq) in self._copying:
             return  # it came by another link as well
-        position = self.log.append(COMMIT, body)
-        self._copies.append((position, commit, len(body)))
+        self._copying.add((log, commit.seq))
+        self._copies.append((self.log.append(COMMIT, body), log, commit.seq, len(body)))
 
     # -- durable ---------------------------------------------------------------------------------
 
@@ -150,9 +152,10 @@ class Store:
             if made or held.key[2] != self.origin:  # own ones that were healed the others have
                 group.append((held, body))
         while self._copies and self._copies[0][0] < end:
-            position, commit, length = self._copies.popleft()
-            self.history.move(commit.shard, commit.origin, commit.seq, position, length)
-            self.holes.found((commit.shard, commit.origin), commit.seq)
+            position, log, seq, length = self._copies.popleft()
+            self._copying.discard((log, seq))
+            self.history.move(*log, seq, position, length)
+            self.holes.found(log, seq)
         while self._states and self._states[0][0] < end:
             _, self._durable_ceiling, self.history.state = self._states.popleft()
         self._on_group(group)
@@ -198,7 +201,8 @@ class Store:
             before = self.history.held(*log, held.seq - 1)
             self._newest[log] = before.key[0] if before is not None else 0
         while self._copies and self._copies[-1][0] >= end:
-            self._copies.pop()
+            _, log, seq, _ = self._copies.pop()
+            self._copying.discard((log, seq))
         while self._states and self._states[-1][0] >= end:
             self._states.pop()
         self._ceiling = self._states[-1][1] if self._states else self._durable_ceiling
