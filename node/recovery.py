@@ -108,6 +108,7 @@ class _Replay:
         self._history = history
         self._members = members
         self._due: dict[int, int] = {}  # watermarks that shards have to be settled up to
+        self._unplaced: list[Found] = []  # commits of whose origins nothing is known yet
 
     def take(self, found: Found | Gap) -> None:
         """Take the next record, or the next hole."""
@@ -138,14 +139,25 @@ class _Replay:
             of.known[shard, origin] = max(seq, of.known.get((shard, origin), 0))
         if state.frontier:
             of.blind = False
+        unplaced, self._unplaced = self._unplaced, []
+        for found in unplaced:
+            self._take_commit(found)
         for shard, watermark in state.watermarks.items():
             if watermark > of.watermarks.get(shard, 0):
                 of.watermarks[shard] = self._due[shard] = watermark
         self._settle()
 
     def end(self) -> None:
-        """The pass is over."""
+        """The pass is over. Raises DamagedLog if something is missing though nothing is damaged."""
         of = self._of
+        if of.hole is None and of.stranded:
+            (shard, origin), waiting = next(iter(of.stranded.items()))
+            raise DamagedLog(
+                f"the commit at {waiting[0].position:#x} has sequence {waiting[0].seq} of shard "
+                f"{shard} and origin {origin:016x}, but follows "
+                f"{of.frontier.get((shard, origin), 0)}: what lies between is missing"
+            )
+        self._settle()
         of.unsure = of.blind
         of.known = {log: seq for log, seq in of.known.items() if of.torn(log)}
 
@@ -155,7 +167,7 @@ class _Replay:
         if of.blind:
             return
         torn: set[int] = set()
-        if of.hole is not None:
+        if of.hole is not None or of.stranded:
             torn = {log[0] for log in [*of.stranded, *of.known] if of.torn(log)}
         for shard in [shard for shard in self._due if shard not in torn]:
             watermark = self._due.pop(shard)
@@ -168,10 +180,14 @@ class _Replay:
             commit = read_header(found.body)
         except BadFrame as error:
             raise DamagedLog(f"the record at {found.position:#x}: {error}") from None
-        if of.state is None:
-            if of.blind:
-                return  # a hole took the state; whose commit this is comes from peers
-            raise DamagedLog(f"the record at {found.position:#x} comes before any state record")
+        if of.state is None or self._members.priority(commit.origin) is None:
+            if of.hole is None:
+                why = f"is of origin {commit.origin:016x}, which no state record before it names"
+                if of.state is None:
+                    why = "comes before any state record"
+                raise DamagedLog(f"the commit at {found.position:#x} {why}")
+            self._unplaced.append(found)  # the state that names it is in the hole: the next does
+            return
         if commit.origin == of.state.origin:
             of.highest = max(of.highest, commit.hlc)
         of.observed = max(of.observed, commit.hlc)
@@ -192,14 +208,7 @@ class _Replay:
             self._history.move(*log, commit.seq, found.position, len(found.body))
 
     def _insert(self, log: LogKey, commit: Commit, found: Found) -> None:
-        priority = self._members.priority(commit.origin)
-        if priority is None and self._of.hole is not None:
-            return  # the state that named it is lost: this commit will be pulled again
-        if priority is None:
-            raise DamagedLog(
-                f"the commit at {found.position:#x} is of origin {commit.origin:016x}, which no "
-                "state record before it names"
-            )
+        priority = self._members.priority(commit.origin) or 0
         self._of.frontier[log] = commit.seq
         self._of.newest[log] = commit.hlc
         held = held_of(commit, priority, found.position, len(found.body))
@@ -207,12 +216,7 @@ class _Replay:
         self._history.trees.append(log, held.seq, held.hash)
 
     def _strand(self, log: LogKey, commit: Commit, found: Found) -> None:
-        if not self._of.blind and not self._of.torn(log):
-            raise DamagedLog(
-                f"the commit at {found.position:#x} has sequence {commit.seq} of shard "
-                f"{commit.shard} and origin {commit.origin:016x}, but follows "
-                f"{self._of.frontier.get(log, 0)}: what lies between is missing"
-            )
+        """Keep a commit that came before those it follows: they are missing, or healed copies."""
         waiting = self._of.stranded.setdefault(log, deque())
         if not waiting or waiting[-1].seq < commit.seq:
             waiting.append(Stranded(commit.seq, found.position, len(found.body)))
