@@ -17,6 +17,7 @@ from ..storage.limits import (
     BACKOFF_SECONDS_MAX,
     BACKOFF_SECONDS_MIN,
     CONNECT_SECONDS,
+    FAIR_CHANCE_SECONDS,
     HELLO_BYTES_MAX,
     PULL_BYTES_MAX,
     PUSH_BYTES_MAX,
@@ -51,6 +52,9 @@ class Dialer:
         self._pulls = Pulls(host, self._pace, near=near)
         self._close = 0
         self._asking = False  # a question is in flight
+        self._dialling: asyncio.Timeout | None = None  # until the hellos are through
+        self._dialled = 0.0  # when that began
+        self._hurried = False  # the peer has dialled meanwhile
         self._open: Conversation | None = None  # after the hellos
 
     @property
@@ -69,6 +73,18 @@ class Dialer:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
 
+    def hurry(self) -> None:
+        """The peer has dialled: dial it now; a dial that began before it was there may be lost.
+
+        It gets as long again as it has taken, so that two who dial each other don't give up both.
+        """
+        self._hurried = True
+        until = None if self._dialling is None else self._dialling.when()
+        if self._dialling is not None and until is not None:
+            more = max(FAIR_CHANCE_SECONDS, self._host.monotonic() - self._dialled)
+            self._dialling.reschedule(min(until, asyncio.get_running_loop().time() + more))
+        self.wake()
+
     def ask_to_close(self, stamp: int) -> None:
         """Ask at once for a report that promises at least this stamp."""
         self._close = max(self._close, stamp)
@@ -80,11 +96,12 @@ class Dialer:
         while True:
             if self._host.is_cut(self.member.name):
                 self._now("cut", "a drill has cut this link")
-                pause = BACKOFF_SECONDS_MIN
+                pause, connected = BACKOFF_SECONDS_MIN, True
             else:
                 connected = await self._try()
                 pause = BACKOFF_SECONDS_MIN if connected else min(2 * pause, BACKOFF_SECONDS_MAX)
-            self._awake = False
+            self._awake = self._hurried and not connected
+            self._hurried = False
             await self._sleep(self._host.jitter(pause))
 
     async def _try(self) -> bool:
@@ -92,11 +109,12 @@ class Dialer:
         connected = False
         link: Link | None = None
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            self._dialled = self._host.monotonic()
+            async with asyncio.timeout(CONNECT_SECONDS) as self._dialling:
                 link = await self._network.connect(self.member.url)
                 talk = Conversation(self._host, link)
                 await self._introduce(talk)
-            connected = True
+            connected, self._dialling = True, None
             self._now("connected", None)
             await self._talk(talk)
         except Refused as error:
@@ -106,6 +124,7 @@ class Dialer:
         except TimeoutError:
             self._now("connecting", f"no answer from {self.member.url} in time")
         finally:
+            self._dialling = None
             self._end()
             if link is not None:
                 await link.close()

@@ -286,7 +286,7 @@ class Replication:
     def is_there(self, name: str) -> None:
         """A member has dialled: it can be dialled now too."""
         if self.dialers[name].state != "connected":
-            self.dialers[name].wake()
+            self.dialers[name].hurry()
 
     def before(self, origin: int) -> list[str]:
         """The mates that come before this node in fetching an origin's commits."""

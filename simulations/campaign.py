@@ -164,8 +164,8 @@ class Campaign:
         return {name: spread(of) for name, of in numbers.items()}
 
     def never_reached(self) -> list[str]:
-        """The marks that no seed reached."""
-        return missing(self.total("marks"))
+        """The marks that no seed reached, of those that so many should."""
+        return missing(self.total("marks"), len(self.results))
 
     @property
     def lacks_marks(self) -> bool:

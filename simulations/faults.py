@@ -14,19 +14,17 @@ from itertools import product
 from random import Random as Generator
 from typing import Any
 
-from ..storage.errors import AnabranchError
+from ..storage import keys
+from ..storage.errors import AnabranchError, DamagedLog
 from ..storage.limits import DISK_RESERVE_BYTES
-from ..storage.record import parse
-from ..storage.segment import segments_of
 from .plans.kinds import KINDS, describe, sides
 from .plans.plan import Fault, Plan
-from .world.disk import SimDisk
+from .watch.watched import WatchedWorld
 from .world.weather import Weather
-from .world.world import ROOM_BYTES, World
+from .world.world import ROOM_BYTES
+from .wounds import IN_PLACE, Wounds
 
-# Not "truncate" and "missing": a log that has lost its end looks like an older one, and that is
-# noticed once nodes ask each other what they saw of it (membership).
-_ROT = ("flip", "zero", "stale", "misplaced")
+_LAST_BYTES = 400  # that a disk without room still has at most: less than a write or two
 WRITE_AWAITED_SECONDS = 1.0  # how long a crash waits for a write that it can spoil
 
 Undo = Callable[[], Awaitable[None]]
@@ -45,7 +43,7 @@ class Course:
 class Troubles:
     """All faults of one run."""
 
-    def __init__(self, world: World, plan: Plan, *, tell: Tell, note: Tell) -> None:
+    def __init__(self, world: WatchedWorld, plan: Plan, *, tell: Tell, note: Tell) -> None:
         self._world = world
         self._plan = plan
         self._tell = tell  # what begins and ends
@@ -57,6 +55,8 @@ class Troubles:
         self.courses: list[Course] = []
         self.last_ended = 0.0  # when a fault last did
         self.damages: list[tuple[str, str]] = []  # node, and what was done to its disk
+        self._wounds = Wounds(world)
+        self._endless: set[str] = set()  # nodes of which only the index knows what they lack
 
     async def run(self) -> None:
         """Let every fault begin and end at its time."""
@@ -106,12 +106,18 @@ class Troubles:
         for name in self._world.names:
             self._world.resume(name)
             self._world.clocks[name].steady()
-            self._world.disks[name].mend()
             self._world.disks[name].capacity_bytes = ROOM_BYTES
             self._world.disks[name].full_since = None
         await self._world.failed_have_ended()
         for name in self._world.names:
-            await self._start(name)
+            if isinstance(await self._start(name), DamagedLog):
+                self._note(f"{name} gets back what was damaged, from a copy of its disk")
+                self._world.disks[name].mend()
+                await self._start(name)
+
+    def wrong_indexes(self) -> list[str]:
+        """The nodes whose index has a wrong hash where a comparison reads it."""
+        return self._wounds.wrong_indexes()
 
     def _amount(self, fault: Fault) -> float:
         usual = KINDS[fault.kind].amount
@@ -120,12 +126,14 @@ class Troubles:
     def _nodes(self, fault: Fault) -> tuple[str, ...]:
         return self._plan.among(fault.where)
 
-    async def _start(self, name: str) -> None:
-        """Start a node, if it can start."""
+    async def _start(self, name: str) -> AnabranchError | None:
+        """Start a node, if it can start; why it can't."""
         try:
             await self._world.start(name)
         except AnabranchError as error:
             self._note(f"{name} does not start: {error}")
+            return error
+        return None
 
     # -- network ---------------------------------------------------------------------------------
 
@@ -224,6 +232,22 @@ class Troubles:
 
         return undo
 
+    async def _no_room(self, _: int, fault: Fault) -> Undo | None:
+        disks = [self._world.disks[name] for name in self._nodes(fault)]
+        for disk in disks:
+            disk.capacity_bytes = ROOM_BYTES
+            disk.capacity_bytes -= disk.free() - self._luck.randrange(_LAST_BYTES)
+            disk.full_since = asyncio.get_running_loop().time()
+
+        async def undo() -> None:
+            for disk in disks:
+                disk.capacity_bytes, disk.full_since = ROOM_BYTES, None
+            for name in self._nodes(fault):
+                if not self._world.history.starts[name]:  # it had no room for its first state
+                    await self._start(name)
+
+        return undo
+
     async def _disk_slow(self, _: int, fault: Fault) -> Undo | None:
         disks = [self._world.disks[name] for name in self._nodes(fault)]
         for disk in disks:
@@ -270,13 +294,44 @@ class Troubles:
 
     async def _bit_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._world.stop_one(name)]
+        self._hurt(names, IN_PLACE)
+        return self._starting(names)
+
+    async def _live_rot(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        return _nothing if self._hurt(names, IN_PLACE) else None
+
+    async def _lose_segment(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        kind = "missing" if self._luck.random() < self._amount(fault) else "truncate"
+        return _nothing if self._hurt(names, (kind,)) else None
+
+    async def _lose_end(self, _: int, fault: Fault) -> Undo | None:
+        """Only as far as an index tells: without that it looks like an older log."""
+        names = [name for name in self._nodes(fault) if await self._world.stop_one(name)]
         for name in names:
-            disk, kind = self._world.disks[name], self._luck.choice(_ROT)
-            what = disk.damage(self._luck, kind, provable(disk))
+            synced = self._world.indexes[name].get(keys.SYNCED)
+            if synced is not None and self._hurt([name], ("truncate",), keys.number(synced)):
+                self._endless.add(name)
+        return self._starting(names)
+
+    def _hurt(self, names: list[str], kinds: tuple[str, ...], until: int | None = None) -> int:
+        """Damage what is on the disks of nodes, where others can heal it; how many it hit."""
+        hit = 0
+        for name in names:
+            what = self._wounds.hurt(name, self._luck, kinds, until)
             if what is not None:
+                hit += 1
                 self.damages.append((name, what))
                 self._note(f"{name} has damage: {what}")
-        return self._starting(names)
+        return hit
+
+    async def _index_rot(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault) if self._world.is_up(name)]
+        found = [self._wounds.hurt_index(name, self._luck) for name in names]
+        for what in filter(None, found):
+            self._note(what)
+        return _nothing if any(found) else None
 
     # -- nodes -----------------------------------------------------------------------------------
 
@@ -327,7 +382,8 @@ class Troubles:
         undo = await self._crash(number, fault)
         if undo is not None:
             for name in self._nodes(fault):
-                self._world.lose_index(name)
+                if name not in self._endless:
+                    self._world.lose_index(name)
         return undo
 
     async def _lose_disk(self, number: int, fault: Fault) -> Undo | None:
@@ -354,21 +410,6 @@ _METHODS = {
 
 async def _nothing() -> None:
     """What ends by itself needs nothing."""
-
-
-def provable(disk: SimDisk) -> int:
-    """The position in a log up to which its last header proves that all had been synced.
-
-    Damage behind it can't be told from a write that was cut short (docs/format.md).
-    """
-    segments = segments_of(disk)
-    if not segments:
-        return 0
-    last, proven, offset = segments[-1], 0, 0
-    data = disk.read(last.name, 0, last.end - last.base)
-    while (header := parse(data, offset)) is not None:
-        proven, offset = header.position - header.unsynced, header.end - last.base
-    return proven
 
 
 def weather_of(kind: str, amount: float) -> Weather:

@@ -44,6 +44,12 @@ class Known(NamedTuple):
     frontier: Mapping[LogKey, int]
     tentative: Mapping[tuple[int, int, int], bytes]  # hashes by shard, origin and sequence
     marks: tuple[tuple[int, bytes], ...]  # of each shard: settled commits, running hash
+    torn: Mapping[LogKey, int] = {}  # logs that lack commits: how many there were at least
+    unsure: bool = False  # nor does it know how many of its own there were
+
+    def may_have_had(self, log: LogKey, seq: int) -> bool:
+        """Whether it does not take a commit for one that never was."""
+        return self.unsure or max(self.frontier.get(log, 0), self.torn.get(log, 0)) >= seq
 
 
 # -- what happens at a moment --------------------------------------------------------------------
@@ -129,6 +135,7 @@ class Recovered(NamedTuple):
     waiting: tuple[tuple[LogKey, int, bytes], ...]  # on their way to the disk then, in log order
     after: Known
     again: tuple[Known, ...] = ()  # read back from a copy of the disk: twice, and with no index
+    hurt: bool = False  # whether its disk had been damaged
 
 
 Event = Stamped | Promised | Inserted | Settled | Shown | Digested | Recovered
@@ -151,6 +158,7 @@ class Append:
     lost: str | None = None  # why no answer can tell what became of it
     key: OrderKey | None = None  # the place that it was given
     late: bool = False  # the time was up, the node could have answered, and did not
+    revision: int | None = None  # of the stream a moment before, if there was a condition to check
 
     def __str__(self) -> str:
         return f"{self.draft.commit_id.hex()[:8]} to {self.draft.stream} at {self.node}"
@@ -165,6 +173,25 @@ class Probe:
     at: float
     ended: float | None = None
     error: str | None = None
+
+
+class Read(NamedTuple):
+    """What a node answered who read a stream from a revision on: the first commit of it."""
+
+    node: str
+    stream: str
+    revision: int
+    first: int | None  # the first revision of that commit; None: there was none
+    events: int
+
+
+class Calm(NamedTuple):
+    """Where nothing goes wrong, so that nothing has an excuse."""
+
+    nodes: frozenset[str]
+    within: float  # seconds that a final answer takes at most
+    since: float  # when all links are up
+    ahead: tuple[str, float, float] | None = None  # whose clock is, from when until when
 
 
 class Gauge(NamedTuple):
@@ -190,6 +217,26 @@ class Refusal(NamedTuple):
     at: float
     node: str
     error: str
+
+
+class Cut(NamedTuple):
+    """The roots of all shards at a stamp that all nodes have settled, by node."""
+
+    at: float
+    stamp: int
+    roots: Mapping[str, tuple[bytes, ...]]
+
+
+@dataclass
+class Healing:
+    """What was damaged and healed, in commits."""
+
+    damaged: int = 0  # on disks
+    stretches: int = 0  # of logs in which these lie
+    bytes: int = 0  # of them
+    healed: int = 0  # that came from peers once more
+    untrue: list[str] = field(default_factory=list)  # what a node gave or held that was not so
+    cuts: list[Cut] = field(default_factory=list)
 
 
 @dataclass
@@ -223,6 +270,7 @@ class History:
     members: tuple[str, ...] = ()
     appends: list[Append] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # as far as they are recorded
     final: dict[str, dict[int, tuple[Row, ...]]] = field(default_factory=dict)  # by node, by shard
     tentative: dict[str, frozenset[tuple[bytes, str]]] = field(default_factory=dict)  # id, stream
@@ -235,12 +283,15 @@ class History:
     damages: list[tuple[str, str]] = field(default_factory=list)  # node, what was done to its disk
     lost_disks: list[str] = field(default_factory=list)  # nodes that came back with an empty one
     transfers: Transfers = field(default_factory=Transfers)
+    healing: Healing = field(default_factory=Healing)
+    absent: set[str] = field(default_factory=set)  # nodes that were not up when all should be
+    unlinked: list[str] = field(default_factory=list)  # links that were not up again in time
     unsettled: str | None = None  # what was left when the time to converge was over
     whole_after: list[float] = field(default_factory=list)  # seconds, of each time to converge
     whole_within: float | None = None  # seconds: what that may take; None: not worked out
     starts: Counter[str] = field(default_factory=Counter)  # of each node
     marks: Marks = field(default_factory=Marks)
-    calm: bool = False  # nothing ever went wrong, so nothing has an excuse
+    calm: Calm | None = None
     judged: bool = False  # whether the events were, when they happened
     violations: list[Violation] = field(default_factory=list)  # that were found then
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random as Generator
 
@@ -19,6 +18,7 @@ from .crowd import Crowd
 from .faults import Troubles
 from .history import History
 from .plans.bounds import bounded
+from .plans.calm import calm_of
 from .plans.clients import payload, payload_is_true
 from .plans.plan import Plan, Road
 from .recorder import Recorder
@@ -27,8 +27,7 @@ from .watch.watched import WatchedWorld
 from .world.loop import run
 from .world.weather import Route
 
-_WIDE_BYTES = 100_000
-_BEAT_SECONDS = 0.5
+_COMPARED_SECONDS = 0.5  # between comparisons that are waited for
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 
 
@@ -58,16 +57,6 @@ def run_plan(
         return run(main())
 
 
-def is_calm(plan: Plan) -> bool:
-    """Whether nothing goes wrong, beats are quick, and windows let by all that clients write."""
-    narrow = plan.tuning.push_window_bytes < _WIDE_BYTES or (
-        plan.bounds.pull_bytes is not None and plan.bounds.pull_bytes < _WIDE_BYTES
-    )
-    lossy = any(road.loss for road in plan.roads)
-    slow = plan.tuning.heartbeat_seconds > _BEAT_SECONDS
-    return not (plan.faults or plan.start_apart or narrow or lossy or slow)
-
-
 class _Run:
     def __init__(self, plan: Plan, *, timeline: bool, watch: Callable[[str], None] | None) -> None:
         self._plan = plan
@@ -80,7 +69,7 @@ class _Run:
             tuning=plan.tuning,
         )
         self._world.history.is_true = lambda data: payload_is_true(plan.seed, data)
-        self._world.history.calm = is_calm(plan)
+        self._world.history.calm = calm_of(plan)
         self._lay_roads()
         for disk in self._world.disks.values():
             disk.sync_seconds = plan.sync
@@ -164,11 +153,12 @@ class _Run:
 
     async def _start(self) -> None:
         if not self._plan.start_apart:
-            await self._world.start()
+            for name in self._world.names:
+                await self._start_one(name)
             return
         names = self._luck.sample(self._world.names, len(self._world.names))
         for name in names:
-            await self._world.start(name)
+            await self._start_one(name)
             await asyncio.sleep(self._luck.uniform(0, self._plan.warm_up / len(names)))
 
     async def _probe(self) -> None:
@@ -183,15 +173,32 @@ class _Run:
     async def _quiesce(self, phase: str) -> None:
         """Wait until all is whole, or as long as the plan says."""
         began, history = self._now, self._world.history
+        within = max(self._plan.patience, history.whole_within or 0)
         self._phase(phase)
         await self._crowd.answered()
         try:
-            await self._world.until_settled(max(self._plan.patience, history.whole_within or 0))
+            await self._world.until_settled(within)
             history.whole_after.append(self._now - began)
+            await self._scrub(within)
+            history.unlinked += await self._world.until_linked(began + within - self._now)
             if self._recorder is not None:
                 self._recorder.whole()
         except TimeoutError as error:
             history.unsettled = str(error)
+
+    async def _scrub(self, within: float) -> None:
+        """Let all find what is damaged and was not noticed, and heal it; comparisons come first."""
+        compare = self._plan.tuning.compare_seconds
+        if compare <= _COMPARED_SECONDS:
+            await asyncio.sleep(9 * compare + 2)  # each with each, behind what settled last
+            self._world.history.healing.untrue += [
+                f"{name} was not told by comparisons that its index names a wrong hash"
+                for name in self._troubles.wrong_indexes()
+            ]
+        await self._world.scrub_all()
+        began = self._now
+        await self._world.until_settled(within)
+        self._world.history.whole_after.append(self._now - began)
 
     async def _restart_everything(self) -> None:
         """End every node, one way or another, and start all again; some without an index."""
@@ -204,8 +211,14 @@ class _Run:
         for name in self._world.names:
             if self._luck.random() < 0.3:
                 self._world.lose_index(name)
-            with suppress(AnabranchError):  # who is missing at the end is found by a checker
-                await self._world.start(name)
+            await self._start_one(name)
+
+    async def _start_one(self, name: str) -> None:
+        """Start a node, if it can start; who is missing in the end is found by a checker."""
+        try:
+            await self._world.start(name)
+        except AnabranchError as error:
+            self._note(f"{name} does not start: {error}")
 
     def _lay_roads(self) -> None:
         """Give every way between two nodes what the plan says of their sites."""

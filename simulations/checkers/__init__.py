@@ -3,7 +3,7 @@
 None of them looks at a node, and each is shown to fail on a history that was spoilt on purpose.
 Those in `ONLINE` judge events one by one, so they can do it while a run goes on; the others look
 at the end. Still to come, with what they check: tokens (I11, I12), subscriptions (I15), eviction
-(I17's other half), Merkle trees (I18), backups (I22) and strangers (I23).
+(I17's other half), backups (I22) and strangers (I23).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from ..history import Event, History, Violation
 from .agreement import Agreement, Unchanging, prefixes_agree, prefixes_never_change
 from .answers import all_answered
 from .bounded import nothing_piles_up
-from .calm import nothing_waits_in_calm
+from .calm import nothing_is_refused_in_calm, nothing_waits_in_calm
 from .causality import Causality, causality_respected
 from .check import Check
 from .conditions import conditions_hold
+from .conditions_met import conditions_are_checked
 from .convergence import all_converged
-from .damage import damage_is_refused
+from .damage import damage_is_healed
 from .invention import nothing_invented
 from .late import Late, nothing_comes_late
 from .liveness import the_rest_goes_on
@@ -29,6 +30,7 @@ from .order import Order, in_order
 from .payloads import payloads_are_true
 from .promises import Promises, promises_kept
 from .quiet import no_alarms
+from .reads import reads_are_whole
 from .real_time import real_time_respected
 from .receipts import receipts_are_true
 from .recovery import Recovery, recovery_is_exact
@@ -37,6 +39,7 @@ from .shown_once import shown_once
 from .skew import Skew, stamps_near_time
 from .stamps import Stamps, stamps_grow
 from .transfers import catching_up_is_cheap
+from .trees import trees_are_true
 
 Function = Callable[[History], list[str]]
 
@@ -76,13 +79,17 @@ WHOLE: tuple[Function, ...] = (
     payloads_are_true,
     shown_once,
     conditions_hold,
+    conditions_are_checked,
     receipts_are_true,
+    reads_are_whole,
     real_time_respected,
     all_answered,
     the_rest_goes_on,
     nothing_waits_in_calm,
+    nothing_is_refused_in_calm,
     catching_up_is_cheap,
-    damage_is_refused,
+    damage_is_healed,
+    trees_are_true,
     nothing_piles_up,
 )
 

@@ -17,7 +17,7 @@ def nothing_piles_up(history: History) -> list[str]:
 def tasks_of(nodes: int) -> int:
     """How many tasks so many idle nodes have.
 
-    Each a heartbeat and a writer; and for each other node one that dials, one that listens to
-    what is answered there, and one that answers.
+    Each a heartbeat, a writer, a sealer and a scrub; and for each other node one that dials, one
+    that listens to what is answered there, and one that answers.
     """
-    return nodes * (2 + 3 * (nodes - 1))
+    return nodes * (4 + 3 * (nodes - 1))

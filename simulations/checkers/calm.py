@@ -1,23 +1,54 @@
-"""Where nothing is wrong, an append that waits for its final place gets it soon (settlement lives).
+"""Where nothing is wrong, nothing waits, and nothing is refused (settlement lives; DESIGN 4, 5).
 
-Under constant load too: a settlement that only moves when nobody writes would starve.
+Under constant load too: a settlement that only moves when nobody writes would starve. And one clock
+that is ahead is no excuse for any node but its own, which has to notice.
 """
 
 from __future__ import annotations
 
-from ..history import History
+from ..history import Calm, History
 
-WITHIN_SECONDS = 2.0  # several round trips and heartbeats of the slowest plan
+NOTICED_SECONDS = 3.0  # in which a node has heard from all others again, idle ones too
+_NOT_NOW = frozenset({"Unavailable", "DiskFull", "Overloaded"})
 
 
 def nothing_waits_in_calm(history: History) -> list[str]:
-    """Without a fault nobody waits for a final answer longer than that."""
-    if not history.calm:
-        return []
+    """Nobody waits for a final answer longer than that takes."""
+    calm = history.calm
     return [
         f"{append} waited {append.ended - append.began:.3f} s for its final place"
         for append in history.appends
-        if append.ack == "settled"
+        if calm is not None
+        and append.node in calm.nodes
+        and append.ack == "settled"
+        and append.began >= calm.since
         and append.ended is not None
-        and append.ended - append.began > WITHIN_SECONDS
+        and append.ended - append.began > calm.within
+    ]
+
+
+def nothing_is_refused_in_calm(history: History) -> list[str]:
+    """Only who is wrong is told so; and who is ahead of all others takes nothing."""
+    calm = history.calm
+    if calm is None:
+        return []
+    problems = [
+        f"{append} was refused: {append.error}"
+        for append in history.appends
+        if append.node in calm.nodes and append.error in _NOT_NOW
+    ]
+    return problems + _taken_ahead(history, calm)
+
+
+def _taken_ahead(history: History, calm: Calm) -> list[str]:
+    if calm.ahead is None:
+        return []
+    node, since, until = calm.ahead
+    return [
+        f"{append} was taken though the clock was ahead"
+        for append in history.appends
+        if append.node == node
+        and append.receipt is not None
+        and not append.receipt.duplicate
+        and since + NOTICED_SECONDS < append.began < until
     ]

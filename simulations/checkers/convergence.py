@@ -19,7 +19,8 @@ def all_converged(history: History) -> list[str]:
     if history.lost_disks:  # who lost it can't be replaced yet, and nothing settles without it
         return []
     problems = [] if history.unsettled is None else [history.unsettled]
-    absent = sorted(set(history.members) - set(history.final))
+    problems += [f"{link} was not up again in time" for link in history.unlinked]
+    absent = sorted(history.absent | set(history.members) - set(history.final))
     if absent:
         problems.append(f"{', '.join(absent)} did not come back")
     within = history.whole_within

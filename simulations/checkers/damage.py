@@ -1,4 +1,7 @@
-"""A node on a damaged disk refuses to go on, or was not harmed (I21)."""
+"""Damage is healed, or refused with a reason; it is never served (I21).
+
+That nothing damaged is shown or given is held by `trees_are_true` and `prefixes_agree` as well.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ _DAMAGED = "DamagedLog"
 _FAILED = frozenset({"SyncFailed", "DiskFull", "DiskError"})  # the disk does not do its work
 
 
-def damage_is_refused(history: History) -> list[str]:
-    """Who ends by itself has a reason, and who has damage ends by that reason, or has all."""
+def damage_is_healed(history: History) -> list[str]:
+    """Who ends by itself has a reason, and who has damage has all that others have in the end."""
     damaged = {node for node, _ in history.damages}
     problems = []
     for refusal in history.refusals:
@@ -17,11 +20,10 @@ def damage_is_refused(history: History) -> list[str]:
             problems.append(f"{refusal.node} says that its log is damaged, and it is not")
         elif refusal.error != _DAMAGED and refusal.error not in _FAILED:
             problems.append(f"{refusal.node} ended with {refusal.error}")
-    refused = {refusal.node for refusal in history.refusals if refusal.error == _DAMAGED}
     problems += [
-        f"{node} was harmed and said nothing: {what}"
+        f"{node} was harmed and is not healed: {what}"
         for node, what in history.damages
-        if node not in refused and not _is_whole(history, node)
+        if not _is_whole(history, node)
     ]
     return problems
 

@@ -44,7 +44,7 @@ class Recovery(Check):
         problems = [
             f"log {_log(log)} went back from {seq} to {after.frontier.get(log, 0)}"
             for log, seq in before.frontier.items()
-            if after.frontier.get(log, 0) < seq
+            if not after.may_have_had(log, seq)
         ]
         known = dict(before.tentative)
         known.update({(*log, seq): found for log, seq, found in event.waiting})
@@ -55,14 +55,17 @@ class Recovery(Check):
             elif was != found:
                 problems.append(f"{_commit(key)} is another commit than before")
         for key in before.tentative:
-            if key not in after.tentative and key not in self._settled and not problems:
+            held = key in after.tentative or key in self._settled
+            if not held and not _lacks(after, key) and not problems:
                 problems.append(f"{_commit(key)} is gone")
         return problems
 
 
 def _added(event: Recovered) -> list[str]:
     """What was read back beyond that has to be the first part of what was on its way."""
-    known = {} if event.before is None else dict(event.before.frontier)
+    known: dict[LogKey, int] = {}
+    if event.before is not None:
+        known = {**event.before.frontier, **event.before.torn}  # what was stranded is there too
     after = event.after.frontier
     for log, seq, _ in takewhile(lambda one: after.get(one[0], 0) >= one[1], event.waiting):
         known[log] = seq
@@ -78,12 +81,22 @@ def _otherwise(event: Recovered) -> list[str]:
     problems = []
     for number, again in enumerate(event.again):
         how = "without its index" if number == 2 else f"for the {number + 2}. time"
-        if again.frontier != event.after.frontier:
+        frontier = event.after.frontier
+        same = again.frontier == frontier
+        if event.hurt and number == 2:  # the index names what can't be read
+            same = all(again.may_have_had(log, seq) for log, seq in frontier.items())
+        if not same:
             problems.append(f"read {how}, its logs end elsewhere")
         if number < 2 and again != event.after:
             problems.append(f"read {how}, it is not the same")
         problems += _parted(again, event.after, how)
     return problems
+
+
+def _lacks(known: Known, key: CommitKey) -> bool:
+    """Whether a node knows that it may have had a commit, and that it does not."""
+    log, seq = key[:2], key[2]
+    return known.frontier.get(log, 0) < seq and known.may_have_had(log, seq)
 
 
 def _parted(one: Known, other: Known, how: str) -> list[str]:

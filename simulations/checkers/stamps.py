@@ -23,14 +23,16 @@ class Stamps(Check):
         self._open: dict[int, deque[Stamped]] = {}  # those above it, of the same life
 
     def take(self, event: Stamped | Promised | Recovered) -> str | None:
-        """What was promised is on disk; what a start does not read back is lost."""
+        """What was promised is on disk; what was not confirmed and is not read back is lost."""
         stamped = self._open.setdefault(event.origin, deque())
         if isinstance(event, Promised):
             while stamped and stamped[0].stamp <= event.time:
                 self._keep(stamped.popleft())
         elif isinstance(event, Recovered):
             for one in stamped:
-                if one.seq <= event.after.frontier.get((one.shard, one.origin), 0):
+                log = (one.shard, one.origin)
+                before = 0 if event.before is None else event.before.frontier.get(log, 0)
+                if one.seq <= max(before, event.after.frontier.get(log, 0)):
                     self._keep(one)
             stamped.clear()
         else:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 
 from ...gossip import answering, peer, pulling, settlement, wire
-from ...node import history, recovery, settler
+from ...node import history, recovery, scrub, settler
 
 _PLACES: tuple[tuple[str, ModuleType, str], ...] = (
     ("push_bytes", peer, "PUSH_BYTES_MAX"),
@@ -23,6 +23,7 @@ _PLACES: tuple[tuple[str, ModuleType, str], ...] = (
     ("streams", history, "STREAMS_CACHED_MAX"),
     ("settle_batch", recovery, "_SETTLED_AT_ONCE"),
     ("settle_batch", settler, "SETTLE_BATCH_COMMITS"),
+    ("scrub_bytes", scrub, "SCRUB_BYTES_PER_SECOND_MIN"),
 )
 
 
@@ -38,6 +39,7 @@ class Bounds:
     roots: int | None = None
     streams: int | None = None
     compress_above_bytes: int | None = None
+    scrub_bytes: int | None = None
 
 
 @contextmanager

@@ -44,6 +44,8 @@ SHAPES: dict[str, Shape] = {
     "hot": Shape(2, 0.95, (30, 37, 45), (1,), (1, 1, 1, 2)),
     # 93 of 100 pages get one edit a day (Wikipedia, 2015-09-12: 35,143 pages, 39,244 edits)
     "tiny": Shape(5000, 0.0, (150, 300, 500), (1,), (1,)),
+    # many commits in few bytes
+    "dust": Shape(50, 0.1, (0,), (1,), (8,)),
     # quiet, then dozens within a millisecond (LOBSTER: nine in ten come alone, one in 1,000 with
     # 22 others)
     "bursts": Shape(20, 0.3, (120,), (1, 1, 5), (1,) * 18 + (3, 23)),
@@ -114,6 +116,9 @@ class Script:
         draft = self._draft()
         self._sent.append(draft)
         del self._sent[:-50]
+        if self._client.doubles and self._luck.random() < self._client.doubles:
+            home = self._luck.choice([name for name in nodes if name in self._client.at] or nodes)
+            return [Write(draft, home), Write(draft, home)]
         return [Write(draft)]
 
     def _draft(self) -> Draft:

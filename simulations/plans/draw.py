@@ -1,4 +1,4 @@
-"""A plan from a seed: swarm testing.
+"""A plan from a seed: swarm testing, and some situations.
 
 Each seed leaves most kinds of trouble out, so that those which are left meet each other often
 (Groce et al., "Swarm Testing", ISSTA 2012). One run in ten has no fault, one in ten a single one.
@@ -14,6 +14,7 @@ from .bounds import Bounds
 from .kinds import KINDS
 from .measured import outage_seconds, planetlab_rtt_seconds
 from .plan import Client, Fault, Plan, Road, Site
+from .situations import situation_of
 
 _SITES = ("ny", "lon", "tok", "syd")
 _SHAPES: tuple[tuple[int, ...], ...] = (
@@ -42,14 +43,29 @@ _AMOUNTS = {
     "garble": (0.01, 0.1, 0.5),
     "disk-slow": (3.0, 30.0),
     "misread": (0.01, 0.1),
+    "lose-segment": (0.5,),
     "reboot": (0.0, 0.05, 0.15),
 }
 _LOST_DISKS = 0.01  # share of the runs; nothing settles after that, so little else is seen
+_DAMAGED = 0.12  # share of the runs in which damage meets damage, and restarts
+_DAMAGES = (
+    "bit-rot",
+    "live-rot",
+    "lose-segment",
+    "lose-end",
+    "index-rot",
+    "lose-index",
+    "crash",
+    "stop",
+)
 _FROZEN = 0.25  # share of faults that last until the heal
 
 
 def plan_of(seed: int) -> Plan:
     """The plan that a seed draws."""
+    situation = situation_of(seed)
+    if situation is not None:
+        return situation
     luck = Generator(f"plan {seed}")
     sites = tuple(
         Site(name, nodes) for name, nodes in zip(_SITES, luck.choice(_SHAPES), strict=False)
@@ -67,8 +83,15 @@ def plan_of(seed: int) -> Plan:
         trouble=luck.choice([0.5, 1.5, 3.0, 5.0]),
         frozen=luck.choice([0.3, 1.0]),
     )
-    clients = _clients(luck, plan)
-    return replace(plan, clients=clients, faults=_faults(luck, plan))
+    plan = replace(plan, clients=_clients(luck, plan))
+    damage = Generator(f"damage {seed}")
+    if len(plan.nodes) > 1 and damage.random() < _DAMAGED:
+        tuning = replace(plan.tuning, compare_seconds=0.3, scrub_seconds=3600.0)
+        kinds = damage.sample(_DAMAGES, 5)
+        faults = [_fault(damage, plan, damage.choice(kinds)) for _ in range(8)]
+        faults.sort(key=lambda fault: (fault.at, fault.kind))
+        return replace(plan, tuning=tuning, faults=tuple(faults))
+    return replace(plan, faults=_faults(luck, plan))
 
 
 def _tuning(luck: Generator) -> Tuning:
@@ -76,6 +99,8 @@ def _tuning(luck: Generator) -> Tuning:
         heartbeat_seconds=luck.choice([0.05, 0.1, 0.3]),
         segment_bytes=luck.choice([700, 3_000, 20_000]),
         push_window_bytes=luck.choice([600, 4_000, 100_000]),
+        compare_seconds=luck.choice([0.5, 3.0, 60.0]),
+        scrub_seconds=luck.choice([5.0, 60.0, 3600.0]),
     )
 
 

@@ -47,6 +47,13 @@ KINDS: dict[str, Kind] = {
     "lose-disk": Kind("node", None, "", "a node dies and comes back with an empty disk"),
     "misread": Kind("disk", 0.05, "share of reads", "reads give a wrong block now and then"),
     "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
+    "live-rot": Kind("disk", None, "", "what lies on the disk of a running node is damaged"),
+    "lose-segment": Kind(
+        "disk", 1.0, "share that is gone, not cut short", "a file of a running node's log is gone"
+    ),
+    "lose-end": Kind("disk", None, "", "a node stops; the end of its log is gone when it starts"),
+    "index-rot": Kind("disk", None, "", "the index names a wrong hash for a settled commit"),
+    "no-room": Kind("disk", None, "", "not even what is kept for promises fits any more"),
 }
 
 

@@ -50,6 +50,7 @@ class Client:
     retries: float = 0.3  # share of operations that repeat an earlier one
     conditional: float = 0.2  # share of appends that expect a revision
     reads: float = 0.1  # share of operations that read
+    doubles: float = 0.0  # share of appends that are sent twice at once
 
 
 @dataclass(frozen=True)

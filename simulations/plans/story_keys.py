@@ -151,6 +151,9 @@ TUNING = (
     Key("heartbeat", _DURATION, "heartbeat_seconds"),
     Key("segment_bytes", _BOUND),
     Key("push_window_bytes", _BOUND),
+    Key("pull_bytes_per_second", _BOUND),
+    Key("compare", _DURATION, "compare_seconds"),
+    Key("scrub", _DURATION, "scrub_seconds"),
     Key("max_clock_offset", _MS, "max_clock_offset_ms"),
 )
 BOUNDS = tuple(Key(one.name, _BOUND) for one in fields(Bounds))
@@ -177,6 +180,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("retries", _SHARE),
         Key("conditional", _SHARE),
         Key("reads", _SHARE),
+        Key("doubles", _SHARE),
     ),
     "fault": (
         Key("kind", _one_of(KINDS)),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ...storage.commit import Draft, shard_of
-from ...storage.errors import AnabranchError, Unavailable, Unconfirmed
+from ...node.node import Node
+from ...storage.commit import EXPECT_ANY, Draft, shard_of
+from ...storage.errors import AnabranchError, DamagedLog, Unavailable, Unconfirmed
 from ...storage.limits import DISK_RESERVE_BYTES
 from ..history import Append, History, Probe
 from ..world.clock import EPOCH_MS
@@ -57,6 +58,7 @@ class Asker:
         return task
 
     async def _append(self, life: Life, done: Append, timeout: float) -> None:
+        done.revision = _revision_before(life.node, done.draft)
         try:
             done.receipt = await life.node.append(done.draft, ack=done.ack, timeout=timeout)
             self._judge_room(done)
@@ -77,8 +79,9 @@ class Asker:
 
     def _judge_room(self, done: Append) -> None:
         """A disk that had no room for long when an append came can't have taken it."""
-        full_since = self._world.disks[done.node].full_since
-        full = full_since is not None and done.began - full_since > FULL_NOTICED_SECONDS
+        disk = self._world.disks[done.node]
+        full = disk.full_since is not None and done.began - disk.full_since > FULL_NOTICED_SECONDS
+        full = full and disk.free() < DISK_RESERVE_BYTES  # a segment that was sealed makes room
         if done.receipt is not None and not done.receipt.duplicate:
             self._history.marks.always(not full, f"{done} was taken on a disk without room")
 
@@ -137,7 +140,7 @@ class Asker:
             self._history.probes.remove(probe)  # it was up a moment ago
 
     def _has_to_serve(self, name: str) -> bool:
-        """Whether a node is up, has room, and all clocks are such that its own is fine."""
+        """Whether a node is up, whole, has room, and all clocks are such that its own is fine."""
         world, now = self._world, self._loop.time()
         disk, clocks = world.disks[name], self._clocks.values()
         true_ms = EPOCH_MS + int(now * 1000)
@@ -147,10 +150,22 @@ class Asker:
             world.is_up(name)
             and world.nodes[name].replication.stranger is None
             and not is_paused(name)
+            and not world.nodes[name].store.holes.mine
             and _is_well(disk, now)
             and disk.free() >= 2 * DISK_RESERVE_BYTES
             and latest - slowest <= world.config.tuning.max_clock_offset_ms
         )
+
+
+def _revision_before(node: Node, draft: Draft) -> int | None:
+    """The revision that a condition is checked against, if one is, as of now."""
+    shard = shard_of(draft.stream, node.config.shards)
+    try:
+        if draft.expected == EXPECT_ANY or node.history.find(draft.commit_id, shard) is not None:
+            return None
+        return node.history.last_revision(draft.stream, shard)
+    except DamagedLog:
+        return None
 
 
 def is_paused(name: str) -> bool:

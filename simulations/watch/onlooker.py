@@ -50,6 +50,18 @@ class Watcher(Protocol):
         """A commit of so many bytes was made."""
         ...
 
+    def made(self, held: HeldCommit) -> None:
+        """A commit was stamped."""
+        ...
+
+    def given(self, name: str, commits: list[bytes]) -> None:
+        """A node gave commits to another one."""
+        ...
+
+    def healed(self, size: int) -> None:
+        """A commit of so many bytes that a node had lost came to it again."""
+        ...
+
 
 class WatchedClock(SimClock):
     """A clock that remembers how far off it was when it was read."""
@@ -102,6 +114,8 @@ class Life:
         _wrap(node.history, "insert_new", self._insert)
         _wrap(node.store, "stamp", self._stamp)
         _wrap(node.store, "receive", self._receive)
+        _wrap(node.store, "receive_again", self._receive_again)
+        _wrap(node.store, "dropped", self._dropped)
         _wrap(node.replication, "tell", self._tell)
         _wrap(node.replication, "give", self._give)
         _wrap(node.replication, "take", self._take)
@@ -149,6 +163,9 @@ class Life:
         def watched(draft: Draft, wall_ms: int) -> HeldCommit:
             above = self.highest
             held = stamp(draft, wall_ms)
+            marks, whole = watcher.history.marks, not self.node.store.holes.hides(held.shard)
+            marks.always(whole, f"{self.name} made a commit, and lacks some that it made")
+            watcher.made(held)
             append = self.appends.get(asyncio.current_task())  # type: ignore[arg-type]
             if append is not None:
                 append.key = held.key
@@ -157,7 +174,7 @@ class Life:
             allowed = watcher.allowed_ms(self.name)
             watcher.stamped(held.length)
             if milliseconds(hlc) > wall_ms:
-                watcher.history.marks.reach("a stamp ran ahead of its clock")
+                marks.reach("a stamp ran ahead of its clock")
             watcher.tell(
                 Stamped(at, self.name, origin, held.shard, held.seq, hlc, above, ahead, allowed)
             )
@@ -166,13 +183,15 @@ class Life:
         return watched
 
     def _tell(self, tell: Callable[[Told], list[Report]]) -> Callable[[Told], list[Report]]:
-        mine = self.node.store.origin
+        mine, marks = self.node.store.origin, self._watcher.history.marks
 
         def watched(told: Told) -> list[Report]:
             reports = tell(told)
             for report in reports:
                 if report.origin == mine and report.promise > self._promised:
                     self._promised = report.promise
+                    whole = not self.node.store.holes.mine
+                    marks.always(whole, f"{self.name} promises, and lacks commits that it made")
                     self._watcher.tell(Promised(self._time(), self.name, mine, report.promise))
             return reports
 
@@ -190,6 +209,7 @@ class Life:
             logs = tuple(part for shard, origin, *_ in wanted for part in (shard, origin))
             self._steps[logs] = self._steps.get(logs, 0) + 1 if commits else 0
             if commits:
+                self._watcher.given(self.name, commits)
                 marks.reach("commits were pulled")
                 self._watcher.pulled(sum(len(commit) for commit in commits))
                 if any(origin != mine for _, origin, *_ in wanted):
@@ -203,7 +223,26 @@ class Life:
     def _receive(self, receive: Callable[[Commit, bytes], None]) -> Callable[[Commit, bytes], None]:
         def watched(commit: Commit, body: bytes) -> None:
             self._taking.append((commit.shard, commit.origin, commit.seq))
+            if (commit.shard, commit.origin) in self.node.store.holes:
+                self._watcher.healed(len(body))
             receive(commit, body)
+
+        return watched
+
+    def _receive_again(
+        self, receive_again: Callable[[Commit, bytes], None]
+    ) -> Callable[[Commit, bytes], None]:
+        def watched(commit: Commit, body: bytes) -> None:
+            self._taking.append((commit.shard, commit.origin, commit.seq))
+            self._watcher.healed(len(body))
+            receive_again(commit, body)
+
+        return watched
+
+    def _dropped(self, dropped: Callable[[int], None]) -> Callable[[int], None]:
+        def watched(end: int) -> None:
+            self._watcher.history.marks.reach("the disk had no room in the middle of a write")
+            dropped(end)
 
         return watched
 

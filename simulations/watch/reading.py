@@ -13,11 +13,12 @@ from ...gossip.members import Members
 from ...node.config import ClusterConfig
 from ...node.fold import Held, OrderKey
 from ...node.history import History as NodeHistory
+from ...node.holes import Holes
 from ...node.node import Node
 from ...node.recovery import recover
 from ...storage.commit import Commit, read_payloads
 from ...storage.disk import Disk
-from ...storage.errors import AnabranchError
+from ...storage.errors import AnabranchError, DamagedLog
 from ...storage.index import Index
 from ...storage.keys import Place
 from ...storage.limits import GROUP_BYTES_MAX, STREAMS_CACHED_MAX
@@ -146,8 +147,14 @@ def highest_tentative(history: NodeHistory) -> int:
 
 def known_of(node: Node) -> Known:
     """What a node knows that it has on disk."""
-    marks = _marks(node.history, node.config.shards)
-    return Known(dict(node.store.frontier.items()), tentative_of(node.history), marks)
+    marks, holes = _marks(node.history, node.config.shards), node.store.holes
+    frontier = dict(node.store.frontier.items())
+    return Known(frontier, tentative_of(node.history), marks, torn_of(holes), holes.unsure)
+
+
+def torn_of(holes: Holes) -> dict[LogKey, int]:
+    """The logs that lack commits, and how many there were at least."""
+    return dict(holes._known)  # noqa: SLF001 - looking inside is the point
 
 
 def waiting_of(node: Node) -> tuple[tuple[LogKey, int, bytes], ...]:
@@ -175,7 +182,23 @@ def read_again(config: ClusterConfig, name: str, disk: Disk, index: Index) -> Kn
         recovered = recover(log, history, Members(config.name, config.shards, name, config.members))
     except AnabranchError:
         return None
-    return Known(recovered.frontier, tentative_of(history), _marks(history, config.shards))
+    holes = Holes(recovered, 0 if recovered.state is None else recovered.state.origin)
+    marks = _marks(history, config.shards)
+    return Known(recovered.frontier, tentative_of(history), marks, torn_of(holes), recovered.unsure)
+
+
+def untrue_of(node: Node) -> Iterator[str]:
+    """Commits that a node holds, and can't read or remembers by another hash."""
+    for log, held in sorted(node.store.frontier.items()):
+        for seq in range(1, held + 1):
+            place = node.history.place_in_log(*log, seq)
+            try:
+                found = None if place is None else node.history.header(*place).hash
+            except DamagedLog as error:
+                yield f"{node.me.name} can't read commit {seq} of log {log[0]}: {error}"
+                continue
+            if found is None or found != node.history.leaf(log, seq):
+                yield f"{node.me.name} says another hash of commit {seq} of log {log[0]}"
 
 
 def _bound(module: ModuleType, name: str) -> int:

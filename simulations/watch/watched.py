@@ -7,16 +7,19 @@ different because of it. Everything that is sent goes into `trace`, so two runs 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
-from ...gossip.frontier import LogKey
+from ...gossip.frontier import Frontier, LogKey
 from ...gossip.transport import Link, Network
-from ...node.fold import OrderKey
+from ...node.digest import digest
+from ...node.fold import ACCEPTED, KEPT, Held, OrderKey
 from ...node.node import Node
-from ...node.status import digest
-from ...storage.commit import Draft
+from ...storage.commit import Draft, read_header
 from ...storage.errors import AnabranchError, DamagedLog, SyncFailed
+from ...storage.index import MemoryIndex
 from ...storage.limits import SILENCE_SECONDS
 from ...storage.stamp import milliseconds, stamp_of
 from ..checkers import Judges
@@ -24,10 +27,12 @@ from ..checkers.convergence import whole_within
 from ..checkers.skew import allowed_ms
 from ..checkers.transfers import pulled_allowed
 from ..history import (
+    Cut,
     Digested,
     Event,
     History,
     Known,
+    Read,
     Recovered,
     Refusal,
     Row,
@@ -48,6 +53,7 @@ from .reading import (
     known_of,
     names_of_tentative,
     read_again,
+    untrue_of,
     waiting_of,
 )
 from .trace import Trace, WatchedLink, WatchedPort
@@ -56,6 +62,7 @@ __all__ = ["Life", "Trace", "WatchedLink", "WatchedPort", "WatchedWorld"]
 
 Waiting = tuple[tuple[LogKey, int, bytes], ...]  # see history.Recovered
 READ_AGAIN_BYTES_MAX = 100_000  # of a disk that is read back more than once at a start
+MANY = 1001  # commits that are healed in one run
 HOLDER_BEATS = 10  # that one member alone holds the settlement back
 
 
@@ -77,6 +84,9 @@ class WatchedWorld(World):
         self._declared: dict[tuple[str, int], int] = {}
         self._left: dict[str, tuple[Known, Waiting]] = {}  # what each had at its end
         self._lost: dict[str, dict[LogKey, int]] = {}  # what was on disks that were lost
+        self._hashes: dict[tuple[int, int, int, int], bytes] = {}  # of all that was stamped
+        self._readers: set[asyncio.Task[None]] = set()  # who wait for a heal
+        self._hurt: set[str] = set()  # nodes whose disks were damaged
         self._again: dict[str, tuple[Known, ...]] = {}
         self._reasons: dict[str, str] = {}  # why a node ends
         self._indexless: set[str] = set()
@@ -129,11 +139,57 @@ class WatchedWorld(World):
         if self._healed:
             self.history.transfers.pulled_bytes += size
 
+    def made(self, held: Held) -> None:
+        """A commit was stamped."""
+        self._hashes[held.shard, held.key[2], held.seq, held.key[0]] = held.hash
+
+    def given(self, name: str, commits: list[bytes]) -> None:
+        """A node gave commits to another one: they have to be what was made."""
+        for body in commits:
+            commit = read_header(body)
+            made = self._hashes.get((commit.shard, commit.origin, commit.seq, commit.hlc))
+            if commit.hash != made:
+                self.history.healing.untrue.append(
+                    f"{name} gave commit {commit.seq} of log {commit.shard} as it never was"
+                )
+
+    def healed(self, size: int) -> None:
+        """A commit of so many bytes that a node had lost came to it again."""
+        of, marks = self.history.healing, self.history.marks
+        of.healed += 1
+        marks.reach("damage was healed")
+        if of.healed == MANY:
+            marks.reach("over 1,000 commits were healed")
+        if self.history.transfers.pulled_allowed is not None:
+            self.history.transfers.pulled_allowed += size * len(self.names)
+
     def stamped(self, size: int) -> None:
         """A commit of so many bytes was made."""
         allowed = self.history.transfers.pulled_allowed
         if allowed is not None:
             self.history.transfers.pulled_allowed = allowed + 2 * size * len(self.names)
+
+    # -- damage ----------------------------------------------------------------------------------
+
+    def frontiers_beside(self, name: str) -> list[Frontier]:
+        """What the disks of all other nodes hold, whether these are up or not."""
+        return [life.node.store.frontier for other, life in self.lives.items() if other != name]
+
+    def note_damage(self, name: str, damaged: Mapping[tuple[int, int, int], int]) -> None:
+        """Commits on a disk were damaged, of such lengths; until now it held them."""
+        of = self.history.healing
+        self._hurt.add(name)
+        of.damaged += len(damaged)
+        of.bytes += sum(damaged.values())
+        of.stretches += sum((*log, seq - 1) not in damaged for *log, seq in damaged)
+        lost = self._lost.setdefault(name, {})
+        for log, seq in self.lives[name].node.store.frontier.items():
+            lost[log] = max(seq, lost.get(log, 0))
+        self.trace.add(self.loop_time(), name, "damaged", sorted(damaged))
+
+    def note_index_damage(self, name: str, key: bytes) -> None:
+        """An entry of an index was damaged."""
+        self.trace.add(self.loop_time(), name, "damaged", key)
 
     # -- life and death --------------------------------------------------------------------------
 
@@ -174,11 +230,12 @@ class WatchedWorld(World):
     def _read_again(self, name: str) -> tuple[Known, ...]:
         """What a copy of the disk says: twice with its index, once without."""
         disk = self.disks[name]
-        if not 0 < disk.capacity_bytes - disk.free() < READ_AGAIN_BYTES_MAX:
+        size = sum(disk.size(f"log/{file}") for file in disk.list("log"))
+        if not 0 < size < READ_AGAIN_BYTES_MAX:
             return ()
         index, copy, other = deepcopy(self.indexes[name]), disk.clone(), disk.clone()
         copy.reads_right = other.reads_right = True
-        empty = type(index)()
+        empty = MemoryIndex()
         found = [
             read_again(self.config, name, copy, index),
             read_again(self.config, name, copy, index),
@@ -196,7 +253,11 @@ class WatchedWorld(World):
         before, waiting = self._left.get(name, (None, ()))
         after = known_of(node)
         origin, again = node.store.origin, self._again.pop(name, ())
-        self.tell(Recovered(self.loop_time(), name, origin, before, waiting, after, again))
+        hurt = name in self._hurt
+        self.tell(Recovered(self.loop_time(), name, origin, before, waiting, after, again, hurt))
+        if node.store.holes.first is not None:  # it shows nothing of what it had declared
+            for shard in range(self.config.shards):
+                self._declared[name, shard] = node.history.mark(shard).watermark
         life.counts.update(enumerate(commits for commits, _ in after.marks))
         rows = self.note_prefixes(name, "read back")
         settled = max((row.key[0] for row in rows), default=0)
@@ -208,6 +269,10 @@ class WatchedWorld(World):
         marks, settled = self.history.marks, sum(count for count, _ in after.marks)
         if node.log.torn is not None:
             marks.reach("a torn tail was cut")
+        if after.torn:
+            marks.reach("a log was torn")
+        if after.unsure:
+            marks.reach("a node was unsure")
         if settled:
             marks.reach("settled commits were read back")
             if name in self._indexless:
@@ -287,12 +352,42 @@ class WatchedWorld(World):
         try:
             rows = self._show(name, when, after)
         except DamagedLog as error:
-            node.damaged(error)  # as whoever serves a reader does
+            node.repair.notice(error)  # as whoever serves a reader does
+            if when == "read":
+                self._read_later(name, after)
             return []
         if when == "read":
             self._note_digest(name)
             self._note_holder(node)
+            self._read_within(node, rows)
         return [row for of_shard in rows.values() for row in of_shard]
+
+    def _read_within(self, node: Node, rows: dict[int, list[Row]]) -> None:
+        """Read a stream from the middle of its last commit that has one."""
+        shown = [row for of_shard in rows.values() for row in of_shard if row.events > 1]
+        row = next((row for row in reversed(shown) if row.outcome in (ACCEPTED, KEPT)), None)
+        if row is None:
+            return
+        revision = row.first_revision + row.events // 2
+        place = next(iter(node.history.settled_places(row.stream, revision)), None)
+        first, events = (None, 0) if place is None else (place.first_revision, place.events)
+        self.history.reads.append(Read(node.me.name, row.stream, revision, first, events))
+
+    def _read_later(self, name: str, after: OrderKey) -> None:
+        """Wait for a heal as long as a reader has to."""
+        node = self.nodes[name]
+
+        async def show() -> None:
+            self._show(name, "read", after)
+
+        async def wait() -> None:
+            with suppress(DamagedLog, KeyError):  # it may end meanwhile
+                await node.repair.around(show)
+                self.history.marks.reach("a reader waited for a heal")
+
+        task = self._loop.create_task(wait(), context=self.contexts[name].copy())
+        self._readers.add(task)
+        task.add_done_callback(self._readers.discard)
 
     def _show(self, name: str, when: str, after: OrderKey) -> dict[int, list[Row]]:
         node, at, life = self.nodes[name], self.loop_time(), self.history.starts[name]
@@ -331,8 +426,8 @@ class WatchedWorld(World):
         history.whole_within = whole_within(
             round_trip=2 * max((route.latency_seconds * 4 for route in routes), default=0.0),
             heartbeat=self.config.tuning.heartbeat_seconds,
-            pulls=missing.pulls,
-            missing_bytes=missing.bytes,
+            pulls=missing.pulls + history.healing.stretches,
+            missing_bytes=missing.bytes + history.healing.bytes,
             bandwidth=min(widths, default=None),
             sync=max(disk.sync_seconds for disk in self.disks.values()),
             ahead=(milliseconds(latest) - EPOCH_MS) / 1000 - self.loop_time(),
@@ -346,22 +441,41 @@ class WatchedWorld(World):
     def finish(self) -> None:
         """Note what is settled at the end, all of it, and what has piled up."""
         history = self.history
+        history.absent |= {name for name in self.names if name not in self.nodes}
         for name in sorted(self.nodes):
-            rows = self._show(name, "final", (0, 0, 0))
+            try:
+                rows = self._show(name, "final", (0, 0, 0))
+            except DamagedLog as error:
+                history.healing.untrue.append(f"{name} is not healed: {error}")
+                continue
             history.final[name] = {shard: tuple(found) for shard, found in rows.items() if found}
             history.tentative[name] = names_of_tentative(self.nodes[name].history)
             self._note_digest(name)
             self._note_alarms(self.lives[name])
+        self._note_trees()
         if history.unsettled is None:
             history.gauges += gauges_of(self.nodes, calm=self._calm)
         counts = self.network.counts
         history.transfers.excused |= bool(counts["duplicated"] + counts["reordered"])
         note_reached(history, counts)
 
+    def _note_trees(self) -> None:
+        of, nodes = self.history.healing, self.nodes
+        cut = min((node.settler.final_until() for node in nodes.values()), default=0)
+        roots = {name: tuple(node.history.trees.roots(cut)) for name, node in nodes.items()}
+        of.cuts.append(Cut(self.loop_time(), cut, roots))
+        for node in nodes.values():
+            of.untrue += untrue_of(node)
+
     def _note_alarms(self, life: Life) -> None:
         node, history = life.node, self.history
         if node.log.segments > 2:
             history.marks.reach("the log had many segments")
+        turns = node.comparing.turns.values()
+        differences = sum(turn.differences for turn in turns)
+        history.marks.reach("a segment was sealed", node.log.sealed)
+        history.marks.reach("a comparison found a difference", differences)
+        history.marks.reach("a comparison agreed", sum(turn.done for turn in turns) > differences)
         if node.replication.stranger is not None:
             history.alarms.append(f"{life.name} is a stranger: {node.replication.stranger}")
         disputes = node.settler.disputes.values()

@@ -213,10 +213,10 @@ class SimNetwork:
         self._answer[name] = answer
 
     def down(self, name: str) -> None:
-        """A node is gone: its links break at once, as the kernel of a dead process does."""
+        """A node is gone: its links break at once, where a cut does not keep that a secret."""
         self._answer.pop(name, None)
         for link in self._links:
-            if name in (link.here, link.there):
+            if link.here == name or (link.there == name and self.path(name, link.here).now.passes):
                 link.reset()
         self._forget_closed()
 

@@ -16,9 +16,9 @@ from ...gossip.transport import Link, Network
 from ...node.config import ClusterConfig, Tuning
 from ...node.node import Node
 from ...storage.errors import AnabranchError
-from ...storage.index import MemoryIndex
 from .clock import SimClock, SimRandom
 from .disk import SimDisk
+from .index import SimIndex
 from .loop import OWNER, VirtualLoop
 from .network import SimNetwork, SimPort
 
@@ -48,7 +48,7 @@ class World:
         self._name_of_url = {member.url: member.name for member in members}
         self.names = [member.name for member in members]
         self.disks = {name: SimDisk(Generator(f"disk {seed} {name}")) for name in self.names}
-        self.indexes = {name: MemoryIndex() for name in self.names}
+        self.indexes = {name: SimIndex(Generator(f"index {seed} {name}")) for name in self.names}
         self.clocks = {name: SimClock(self._loop) for name in self.names}
         self._luck = {name: SimRandom(Generator(f"node {seed} {name}")) for name in self.names}
         self._changing = {name: asyncio.Lock() for name in self.names}
@@ -149,7 +149,7 @@ class World:
 
     def lose_index(self, name: str) -> None:
         """Delete the index of a node that is down."""
-        self.indexes[name] = MemoryIndex()
+        self.indexes[name] = SimIndex(Generator(f"index {name} {self._loop.time()}"))
 
     def lose_disk(self, name: str) -> None:
         """Delete all that a node that is down had."""
@@ -183,7 +183,7 @@ class World:
                     self.network.cut(here, there, reset=reset)
 
     async def until_settled(self, seconds: float = 30.0) -> None:
-        """Wait until nothing is tentative anywhere and all frontiers are equal.
+        """Wait until nothing is tentative anywhere, all frontiers are equal and nothing is damaged.
 
         Raises TimeoutError with what is left.
         """
@@ -193,8 +193,32 @@ class World:
                 raise TimeoutError(f"not settled after {seconds:g} s: {self.left()}")
             await asyncio.sleep(0.05)
 
+    async def until_linked(self, seconds: float) -> list[str]:
+        """Wait until every node talks to every other; what does not in the end."""
+        deadline = self._loop.time() + seconds
+        while (left := self.unlinked()) and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return left
+
+    def unlinked(self) -> list[str]:
+        """The links that carry nothing."""
+        return [
+            f"the link from {name} to {peer}"
+            for name, node in self.nodes.items()
+            for peer, dialer in node.replication.dialers.items()
+            if not dialer.pushes._connected  # noqa: SLF001 - looking inside is the point
+        ]
+
+    async def scrub_all(self) -> None:
+        """Let every node read all of its disk, at once."""
+        for name, node in list(self.nodes.items()):
+            context = self.contexts[name].copy()
+            await self._loop.create_task(node.scrub.read_all(), context=context)
+
     def settled(self) -> bool:
-        """Whether nothing is tentative, and all hold the same."""
+        """Whether nothing is tentative, all hold the same, and no damage is known."""
+        if any(is_damaged(node) for node in self.nodes.values()):
+            return False
         frontiers = [dict(node.store.frontier.items()) for node in self.nodes.values()]
         return all(
             node.history.tentative_commits == 0 and frontier == frontiers[0]
@@ -207,7 +231,15 @@ class World:
             name: (
                 node.history.tentative_commits,
                 dict(node.settler.disputes),
+                node.store.missing(),
                 {peer: dialer.state for peer, dialer in node.replication.dialers.items()},
             )
             for name, node in self.nodes.items()
         }
+
+
+def is_damaged(node: Node) -> bool:
+    """Whether a node knows of damage that is not healed, or is finding out what it means."""
+    looking = node.repair._looking  # noqa: SLF001 - looking inside is the point
+    holes = node.store.holes
+    return bool(holes.first is not None or holes.lost or (looking and not looking.done()))

@@ -13,20 +13,26 @@ from anabranch.node.fold import ACCEPTED, REJECTED, SHADOWED
 from anabranch.simulations.checkers import WHOLE, violations
 from anabranch.simulations.checkers.answers import all_answered
 from anabranch.simulations.checkers.bounded import nothing_piles_up
-from anabranch.simulations.checkers.calm import nothing_waits_in_calm
+from anabranch.simulations.checkers.calm import (
+    nothing_is_refused_in_calm,
+    nothing_waits_in_calm,
+)
 from anabranch.simulations.checkers.conditions import conditions_hold
+from anabranch.simulations.checkers.conditions_met import conditions_are_checked
 from anabranch.simulations.checkers.convergence import all_converged, whole_within
-from anabranch.simulations.checkers.damage import damage_is_refused
+from anabranch.simulations.checkers.damage import damage_is_healed
 from anabranch.simulations.checkers.invention import nothing_invented
 from anabranch.simulations.checkers.liveness import the_rest_goes_on
 from anabranch.simulations.checkers.loss import nothing_lost
 from anabranch.simulations.checkers.payloads import payloads_are_true
 from anabranch.simulations.checkers.quiet import no_alarms
+from anabranch.simulations.checkers.reads import reads_are_whole
 from anabranch.simulations.checkers.real_time import real_time_respected
 from anabranch.simulations.checkers.receipts import receipts_are_true
 from anabranch.simulations.checkers.shown_once import shown_once
 from anabranch.simulations.checkers.transfers import catching_up_is_cheap
-from anabranch.simulations.history import Append, Gauge, Refusal, Stamped
+from anabranch.simulations.checkers.trees import trees_are_true
+from anabranch.simulations.history import Append, Calm, Cut, Gauge, Read, Refusal, Stamped
 
 from .good_history import (
     DRAFTS,
@@ -191,9 +197,36 @@ def answer_a_probe_late(history):
 
 
 def wait_in_calm(history):
-    history.calm = True
+    history.calm = Calm(frozenset(MEMBERS), 2.0, 0.0)
     append = next(append for append in history.appends if append.ack == "settled")
     append.ended = append.began + 3
+
+
+def refuse_in_calm(history):
+    history.calm = Calm(frozenset(MEMBERS), 2.0, 0.0)
+    history.appends[0].error = "Unavailable"
+
+
+def take_what_is_ahead(history):
+    append = history.appends[0]
+    history.calm = Calm(frozenset(), 2.0, 0.0, (append.node, append.began - 5, append.began + 1))
+
+
+def refuse_what_fits(history):
+    append = append_of(history, B)
+    append.revision, append.receipt, append.error = 0, None, "RevisionConflict"
+
+
+def take_what_does_not_fit(history):
+    append_of(history, B).revision = 5
+
+
+def begin_a_read_too_late(history):
+    history.reads.append(Read("ny1", "t", 1, 2, 1))
+
+
+def read_nothing(history):
+    history.reads.append(Read("ny1", "t", 1, None, 0))
 
 
 def pull_everything(history):
@@ -207,6 +240,28 @@ def send_everything_twice(history):
 def serve_from_a_damaged_disk(history):
     history.damages.append(("tok1", "a bit of log/0 flipped"))
     lose_a_commit_at_one_node(history)
+
+
+def leave_damage_that_was_refused(history):
+    serve_from_a_damaged_disk(history)
+    history.refusals.append(Refusal(1.0, "tok1", "DamagedLog"))
+
+
+def grow_another_tree(history):
+    roots = dict.fromkeys(MEMBERS, (b"a", b"b"))
+    history.healing.cuts.append(Cut(80.0, 50, {**roots, "tok1": (b"a", b"c")}))
+
+
+def give_on_what_was_never_made(history):
+    history.healing.untrue.append("tok1 gave commit 2 of log 0 as it never was")
+
+
+def stay_away_for_a_while(history):
+    history.absent.add("lon1")
+
+
+def leave_a_link_dead(history):
+    history.unlinked.append("the link from ny1 to lon1")
 
 
 def see_damage_where_there_is_none(history):
@@ -255,18 +310,29 @@ TABLE = [
     (all_answered, answer_nothing),
     (all_answered, answer_too_late),
     (all_converged, stay_away),
+    (all_converged, stay_away_for_a_while),
     (all_converged, stay_behind),
+    (all_converged, leave_a_link_dead),
     (all_converged, never_settle),
     (all_converged, take_too_long),
     (the_rest_goes_on, refuse_a_probe),
     (the_rest_goes_on, leave_a_probe_without_an_answer),
     (the_rest_goes_on, answer_a_probe_late),
     (nothing_waits_in_calm, wait_in_calm),
+    (nothing_is_refused_in_calm, refuse_in_calm),
+    (nothing_is_refused_in_calm, take_what_is_ahead),
+    (conditions_are_checked, refuse_what_fits),
+    (conditions_are_checked, take_what_does_not_fit),
+    (reads_are_whole, begin_a_read_too_late),
+    (reads_are_whole, read_nothing),
     (catching_up_is_cheap, pull_everything),
     (catching_up_is_cheap, send_everything_twice),
-    (damage_is_refused, serve_from_a_damaged_disk),
-    (damage_is_refused, see_damage_where_there_is_none),
-    (damage_is_refused, end_over_a_bug),
+    (damage_is_healed, serve_from_a_damaged_disk),
+    (damage_is_healed, leave_damage_that_was_refused),
+    (trees_are_true, grow_another_tree),
+    (trees_are_true, give_on_what_was_never_made),
+    (damage_is_healed, see_damage_where_there_is_none),
+    (damage_is_healed, end_over_a_bug),
     (nothing_piles_up, leave_a_task_behind),
     (no_alarms, raise_an_alarm),
     (no_alarms, break_what_always_holds),
@@ -307,13 +373,11 @@ def test_a_refusal_after_the_write_is_none_if_the_commit_is_shadowed():
     assert nothing_invented(history) == []
 
 
-def test_a_damaged_disk_that_harms_nobody_or_is_refused_is_no_violation():
+def test_a_damaged_disk_that_is_healed_or_refused_meanwhile_is_no_violation():
     history = good()
     history.damages.append(("tok1", "a bit of log/0 flipped"))
-    assert damage_is_refused(history) == []
-    lose_a_commit_at_one_node(history)
     history.refusals.append(Refusal(1.0, "tok1", "DamagedLog"))
-    assert damage_is_refused(history) == []
+    assert damage_is_healed(history) == []
 
 
 def test_frames_that_a_proxy_doubled_are_not_the_nodes_fault():

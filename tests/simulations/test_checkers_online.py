@@ -202,11 +202,42 @@ def rebuild_less_from_the_log(history):
     recover(history, again=(event.after, event.after, rebuilt))
 
 
+def know_of_too_few_that_are_missing(history):
+    """Its log is torn, and it does not know how much of it there was."""
+    tear(history, {(0, 3): 0})
+
+
+def rebuild_less_from_a_damaged_log_and_not_know(history):
+    event = restarted()
+    rebuilt = event.after._replace(frontier=event.before.frontier)
+    recover(history, hurt=True, again=(event.after, event.after, rebuilt))
+
+
+def stamp_again_what_a_torn_log_had(history):
+    """The commit was on disk, and is not read back."""
+    tear(history, {(1, 1): 1}, lost=(1, 1))
+    again = next(event for event in history.events if isinstance(event, Stamped))
+    at = next(i for i, event in enumerate(history.events) if isinstance(event, Recovered))
+    history.events.insert(at + 1, again)
+
+
+def tear(history, torn, lost=(0, 3)):
+    after = restarted().after
+    frontier = {log: seq for log, seq in after.frontier.items() if log != lost}
+    after = after._replace(
+        frontier=frontier,
+        tentative={key: found for key, found in after.tentative.items() if key[:2] != lost},
+        torn=torn,
+    )
+    recover(history, after=after, again=(after, after, after), hurt=True)
+
+
 TABLE = [
     (Promises, stamp_at_the_promise),
     (Promises, stamp_below_a_promise_from_before_a_restart),
     (Stamps, stamp_twice_the_same),
     (Stamps, stamp_again_what_a_start_has_read_back),
+    (Stamps, stamp_again_what_a_torn_log_had),
     (Skew, stamp_too_far_ahead),
     (Skew, let_the_counter_overflow),
     (Causality, stamp_below_what_was_held),
@@ -236,6 +267,8 @@ TABLE = [
     (Recovery, read_it_otherwise_the_second_time),
     (Recovery, rebuild_another_index),
     (Recovery, rebuild_less_from_the_log),
+    (Recovery, know_of_too_few_that_are_missing),
+    (Recovery, rebuild_less_from_a_damaged_log_and_not_know),
 ]
 
 
@@ -255,6 +288,21 @@ def test_what_was_spoilt_is_found(check, spoil):
 
 def test_every_checker_is_shown_to_fail():
     assert {check for check, _ in TABLE} == set(ONLINE)
+
+
+@pytest.mark.parametrize("torn", [{(0, 3): 1}, {(0, 3): 4}])
+def test_a_torn_log_that_is_known_to_be_torn_is_no_violation(torn):
+    history = good()
+    tear(history, torn)
+    assert folded(Recovery)(history) == []
+
+
+def test_who_is_unsure_may_know_of_nothing():
+    history = good()
+    tear(history, {})
+    recover(history, after=restarted().after._replace(frontier={}, tentative={}, unsure=True))
+    change(history, Recovered, lambda event: True, again=())
+    assert folded(Recovery)(history) == []
 
 
 def test_what_was_judged_when_it_happened_is_not_judged_again():

@@ -63,7 +63,7 @@ async def test_links_are_closed_in_the_order_in_which_they_were_opened():
     world = World(1, THREE)
     await world.start("ny1", "tok1")
     hello: Hello = world.nodes["tok1"].members.hello()
-    frame = to_frame(Message(Sender(1, 1, 1, 1), hello))
+    frame = to_frame(Message(Sender(1, world.nodes["tok1"].store.boot, 1, 1), hello))
     links = []
     for _ in range(12):
         link = await world.network.connect("tok1", "ny1")

@@ -6,6 +6,7 @@ from collections import Counter
 
 from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.situations import situation_of
 
 PLANS = [plan_of(seed) for seed in range(600)]
 
@@ -35,10 +36,11 @@ def test_most_plans_leave_most_kinds_out():
 def test_faults_begin_in_their_time_and_end_before_the_heal():
     for plan in PLANS:
         for fault in plan.faults:
-            assert 0 <= fault.at <= plan.warm_up + plan.trouble
-            assert fault.at + (fault.lasts or 0) <= plan.healed_at
+            assert 0 <= fault.at <= plan.healed_at or situation_of(plan.seed) is not None
+            ends = fault.at + (fault.lasts or 0)
+            assert ends <= plan.healed_at or situation_of(plan.seed) is not None
             assert set(fault.where) | set(fault.towards) <= set(plan.nodes)
 
 
 def test_clusters_of_all_sizes_are_drawn():
-    assert {len(plan.nodes) for plan in PLANS} == {1, 2, 3, 4, 5}
+    assert {len(plan.nodes) for plan in PLANS} == {1, 2, 3, 4, 5, 6}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anabranch.simulations.marks import MARKS, Marks, merged, missing
+from anabranch.simulations.marks import MARKS, SELDOM, SELDOM_FROM, Marks, merged, missing
 
 
 def test_only_what_is_in_the_table_can_be_reached():
@@ -24,6 +24,12 @@ def test_what_no_run_has_reached_is_missing():
     assert total[others[1]] == 2
     assert missing(total) == [others[0]]
     assert missing({}) == list(MARKS)
+
+
+def test_what_is_reached_seldom_is_missing_in_large_campaigns_only():
+    reached = dict.fromkeys(set(MARKS) - SELDOM, 1)
+    assert missing(reached, SELDOM_FROM - 1) == []
+    assert set(missing(reached, SELDOM_FROM)) == SELDOM
 
 
 def test_what_always_holds_is_told_at_once_when_it_does_not():

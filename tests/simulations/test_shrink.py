@@ -146,10 +146,8 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize(
-    "bug",
-    ["forget which ids are settled", pytest.param("answer before fsync", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", ["forget which ids are settled", "answer before fsync"])
 def test_a_real_bug_is_found_in_far_less_and_as_a_story_too(bug, quiet):
     plan, check = failing(bug)
 

@@ -76,7 +76,7 @@ def plans(draw):
             draw(SECONDS),
             draw(maybe(SECONDS)),
             draw(st.sampled_from(sorted(SHAPES))),
-            *(draw(SHARES), draw(SECONDS), draw(SHARES), draw(SHARES), draw(SHARES)),
+            *(draw(SHARES), draw(SECONDS), draw(SHARES), draw(SHARES), draw(SHARES), draw(SHARES)),
         )
         for name in draw(st.lists(NAMES, unique=True, max_size=2))
     ]
@@ -86,7 +86,13 @@ def plans(draw):
         draw(TEXTS),
         draw(st.lists(TEXTS | st.sampled_from(['"', '"""', "\\", ""]), max_size=4).map("\n".join)),
         draw(st.integers(1, 4096)),
-        Tuning(draw(SECONDS), draw(COUNTS), draw(COUNTS), draw(st.integers(0, 1 << 40))),
+        Tuning(
+            draw(SECONDS),
+            draw(COUNTS),
+            draw(COUNTS),
+            draw(COUNTS),
+            draw(st.integers(0, 1 << 40)),
+        ),
         Bounds(*(draw(maybe(COUNTS)) for _ in fields(Bounds))),
         tuple(roads),
         draw(SECONDS),

@@ -168,7 +168,7 @@ async def test_who_answers_is_checked_as_well(changes, says):
     "body",
     [
         Push([b"x"]),
-        Pull([(0, 1, 0)], 1000),
+        Pull([(0, 1, 0, 0)], 1000),
         ReportMessage(stamp_of(EPOCH_MS + 100_000), live=True),
         Give([]),
         Ack(),

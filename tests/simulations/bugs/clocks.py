@@ -9,7 +9,7 @@ from anabranch.gossip.clocks import Clocks, _Bounds
 from anabranch.node.node import Node
 from anabranch.node.replication import Replication
 
-from .registry import edited, planted, unseen
+from .registry import edited, planted
 
 
 @planted
@@ -26,13 +26,13 @@ def take_the_mean_of_all_clocks() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("links of over half a second one way; its story in regressions/ shows it")
+@planted
 def take_a_message_for_as_new_as_it_is_read() -> AbstractContextManager[Any]:
     """Where links are slow, every clock but the own one is behind."""
     return edited(_Bounds.offset, ("return min(high, 0)", "return low"))
 
 
-@unseen("appends in the moment in which a clock jumps; soon the others hold them back")
+@planted
 def append_with_a_clock_that_is_ahead() -> AbstractContextManager[Any]:
     """A node stamps what the others will hold back."""
     return edited(
@@ -44,15 +44,13 @@ def append_with_a_clock_that_is_ahead() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("the same moment, with a crash of the one who took it")
+@planted
 def take_a_commit_that_is_ahead_of_time() -> AbstractContextManager[Any]:
     """Nothing is held back: one fast clock drags all others along."""
     return edited(Replication._welcome, ("ahead_ms(commit.hlc, wall) > 0", "ahead_ms(0, wall) > 0"))
 
 
-@unseen(
-    "the clocks of good nodes compared after one was ahead; found after 175 seeds of an older draw"
-)
+@planted
 def observe_a_commit_that_is_held_back() -> AbstractContextManager[Any]:
     """The clock moves past it before its time has come."""
     return edited(
@@ -64,7 +62,7 @@ def observe_a_commit_that_is_held_back() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("`ack=settled` at a node whose clock jumps, in the same moment")
+@planted
 def observe_any_stamp_that_is_to_be_closed() -> AbstractContextManager[Any]:
     """A peer with a fast clock drags this one along when it asks for a promise."""
     return edited(

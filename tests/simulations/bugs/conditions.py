@@ -7,10 +7,10 @@ from typing import Any
 
 from anabranch.node.node import Node
 
-from .registry import edited, planted, unseen
+from .registry import edited, planted
 
 
-@unseen("comparing each refused condition with the revision a moment before")
+@planted
 def check_a_condition_against_what_is_settled() -> AbstractContextManager[Any]:
     """What is tentative here is not looked at, so appends are refused, or let through, wrongly."""
     return edited(
@@ -38,7 +38,7 @@ def answer_a_repetition_with_another_body() -> AbstractContextManager[Any]:
     return edited(Node._append_again, ("if first.entry != draft.entry", "if False"))
 
 
-@unseen("the same append twice at once, and a crash within one sync")
+@planted
 def answer_a_repetition_before_the_first_is_durable() -> AbstractContextManager[Any]:
     """The first is in the fold and not on disk yet."""
     return edited(Node._append_again, ("await self._durable(known)", "pass"))

@@ -10,8 +10,9 @@ from anabranch.node.fold import Held
 from anabranch.node.node import Node
 from anabranch.node.replication import Replication
 from anabranch.node.store import Store
+from anabranch.storage.files import LogFiles
 from anabranch.storage.log import Log
-from anabranch.storage.segment import Scan
+from anabranch.storage.scan import Scan
 
 from .registry import edited, planted, together
 
@@ -103,13 +104,15 @@ def cut_a_torn_tail_at_a_sector() -> AbstractContextManager[Any]:
 @planted
 def take_damage_for_a_torn_tail() -> AbstractContextManager[Any]:
     """What a later record proves to have been synced is cut without a word."""
-    return edited(Scan._judge, ("if not self._last or witness is not None", "if not self._last"))
+    return edited(
+        Scan._skip, ("if self._last and not self._proven(position, behind)", "if self._last")
+    )
 
 
 @planted
 def serve_a_damaged_record() -> AbstractContextManager[Any]:
     """A body that is read is not held against its checksum."""
-    return edited(Log.read, (" or not intact(header, body)", ""))
+    return edited(LogFiles._try, (" and intact(header, body)", ""))
 
 
 @planted

@@ -10,7 +10,7 @@ from anabranch.node.fold import Held, ShardFold, StreamFold
 from anabranch.node.history import History, held_of
 from anabranch.node.store import Store
 
-from .registry import edited, planted, unseen
+from .registry import edited, planted
 
 
 @planted
@@ -86,7 +86,7 @@ def judge_a_conditional_by_the_commits_before_its_batch() -> AbstractContextMana
     )
 
 
-@unseen("reads from a revision in the middle of a commit")
+@planted
 def read_from_the_commit_after_a_revision() -> AbstractContextManager[Any]:
     """A page that begins within a commit leaves the rest of that commit out."""
     return edited(

@@ -10,7 +10,7 @@ from anabranch.gossip.pace import Pace
 from anabranch.gossip.peer import Dialer
 from anabranch.node.replication import Replication
 
-from .registry import edited, planted, unseen
+from .registry import edited, planted, together
 
 
 @planted
@@ -25,7 +25,7 @@ def never_dial_again_after_a_reset() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a cut of more than a minute, and a bound for connecting after it")
+@planted
 def a_pause_that_doubles_without_bound() -> AbstractContextManager[Any]:
     """After a long cut a healed peer is found only after as long again."""
     return edited(Dialer.run, ("min(2 * pause, BACKOFF_SECONDS_MAX)", "2 * pause"))
@@ -37,7 +37,7 @@ def a_link_that_can_not_be_cancelled() -> AbstractContextManager[Any]:
     return edited(Dialer._try, ("except PeerError", "except (PeerError, asyncio.CancelledError)"))
 
 
-@unseen("a cut between hello and first report")
+@planted
 def wait_for_ever_on_a_silent_link() -> AbstractContextManager[Any]:
     """Nothing ends a link that carries no answer."""
     return edited(Dialer._receive_in_time, ("SILENCE_SECONDS", "None"))
@@ -55,7 +55,10 @@ def a_drill_that_never_ends() -> AbstractContextManager[Any]:
     return edited(Replication.is_cut, ("self._clock.monotonic() < until", "until"))
 
 
-@unseen("links of a few KiB a second; its story in regressions/ shows it")
+@planted
 def send_a_batch_that_was_too_much_again_in_full() -> AbstractContextManager[Any]:
     """On a narrow link the same push is lost for ever."""
-    return edited(Pace.lost, ("// 2", "// 1"))
+    return together(
+        edited(Pace.lost, ("// 2", "// 1")),
+        edited(Pace.arrived, ("if seconds <= BATCH_SECONDS", "if seconds")),
+    )

@@ -12,7 +12,7 @@ from anabranch.node.settler import Settler
 from anabranch.node.store import Store
 from anabranch.storage.stamp import HybridClock
 
-from .registry import edited, planted, unseen
+from .registry import edited, planted
 
 
 @planted
@@ -33,7 +33,7 @@ def stamp_at_the_promise() -> AbstractContextManager[Any]:
     return edited(HybridClock.promise, ("self.last = stamp", "pass"))
 
 
-@unseen("a crash within one sync, and a clock that is set back at the restart")
+@planted
 def promise_up_to_a_ceiling_that_is_not_stored_yet() -> AbstractContextManager[Any]:
     """A ceiling counts when it is written, not when it is on disk."""
     return edited(
@@ -45,9 +45,7 @@ def promise_up_to_a_ceiling_that_is_not_stored_yet() -> AbstractContextManager[A
 @planted
 def no_ceiling_after_restart() -> AbstractContextManager[Any]:
     """The clock starts from the commits alone, not from the stored ceiling."""
-    return edited(
-        recovery._take_state, ("max(recovered.highest, state.ceiling)", "recovered.highest")
-    )
+    return edited(recovery._Replay.take_state, ("max(of.highest, state.ceiling)", "of.highest"))
 
 
 @planted
@@ -81,7 +79,7 @@ def merge_all_logs_of_a_shard_into_one() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a bound for final answers of one round trip")
+@planted
 def ask_only_one_member_to_close() -> AbstractContextManager[Any]:
     """`return` within the loop: the others promise with their next heartbeat only."""
     return edited(

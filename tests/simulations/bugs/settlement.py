@@ -13,7 +13,7 @@ from anabranch.node.store import Store
 
 from .fold import order_ties_by_arrival
 from .promises import stamp_at_the_promise
-from .registry import edited, planted, together, unseen
+from .registry import edited, planted, together
 
 
 @planted
@@ -59,7 +59,7 @@ def take_the_promise_before_a_time() -> AbstractContextManager[Any]:
     return edited(Settlement._least, ("if promised >= time", "if promised <= time"))
 
 
-@unseen("steady load for longer; found after 2,621 seeds")
+@planted
 def keep_only_the_newest_promise() -> AbstractContextManager[Any]:
     """Under load the newest promise always names what is still on its way: nothing settles."""
     return edited(Settlement._keep, ("queue.insert(at, promise)", "queue[:] = []"))
@@ -91,13 +91,13 @@ def note_a_watermark_that_was_not_reached() -> AbstractContextManager[Any]:
     return edited(Store.note_settled, ("= watermark", "= watermark + stamp_of(500)"))
 
 
-@unseen("a clock that is ahead while many write at the node")
+@planted
 def settle_up_to_a_commit_that_is_held_back() -> AbstractContextManager[Any]:
     """Its own stamp counts as known, not only what lies below it."""
     return edited(Settlement.seen_ahead, ("(stamp - 1, seq - 1)", "(stamp, seq - 1)"))
 
 
-@unseen("answers in time at good nodes while one clock is ahead")
+@planted
 def a_held_back_commit_stops_all_from_settling() -> AbstractContextManager[Any]:
     """Was there: a promise named it, so everybody waited for a clock that is ahead."""
     return edited(

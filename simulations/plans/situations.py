@@ -1,0 +1,246 @@
+"""Situations that real clusters meet and that luck alone hardly ever brings about.
+
+A few seeds in a hundred draw each of them. Some need several things in one moment: a crash within
+one sync, a cut amid a handshake, an append just after a clock has jumped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random as Generator
+
+from ...node.config import Tuning
+from .bounds import Bounds
+from .plan import Client, Fault, Plan, Road, Site
+
+_NAMES = ("ny", "lon", "tok")
+_DUST, _DUST_RATE = 800, 400.0  # commits of each client, and how many a second
+_WIDE = 1_000_000
+
+
+def situation_of(seed: int) -> Plan | None:
+    """The plan of a seed that draws a situation."""
+    luck = Generator(f"situation {seed}")
+    roll = luck.random()
+    for draw, share in SITUATIONS.items():
+        if roll < share:
+            return draw(luck, seed)
+        roll -= share
+    return None
+
+
+def _plan(luck: Generator, seed: int, *, latency: float, nodes: int = 1) -> Plan:
+    """Three sites, all alike, with wide windows."""
+    sites = tuple(Site(name, nodes) for name in _NAMES)
+    roads = tuple(
+        Road((here, there), latency=latency, jitter=luck.choice([0.1, 0.5]))
+        for number, here in enumerate(_NAMES)
+        for there in _NAMES[:number]
+    )
+    tuning = Tuning(
+        heartbeat_seconds=luck.choice([0.05, 0.1, 0.3]),
+        segment_bytes=luck.choice([3_000, 20_000]),
+        push_window_bytes=_WIDE,
+        scrub_seconds=3600.0,
+    )
+    return Plan(seed, sites, shards=luck.choice([1, 4]), tuning=tuning, roads=roads)
+
+
+def _everywhere(plan: Plan, rate: float, **options: object) -> tuple[Client, ...]:
+    """A client at each node."""
+    return tuple(
+        replace(Client(f"c{number}", at=(name,), rate=rate), **options)  # type: ignore[arg-type]
+        for number, name in enumerate(plan.nodes, 1)
+    )
+
+
+def _much_is_lost(luck: Generator, seed: int) -> Plan:
+    """A segment of many small commits is lost."""
+    plan = replace(_plan(luck, seed, latency=luck.choice([0.001, 0.03])), sync=0.003, trouble=3.0)
+    tuning = replace(plan.tuning, segment_bytes=200_000, push_window_bytes=100_000)
+    clients = _everywhere(plan, _DUST_RATE, limit=_DUST, shape="dust", retries=0.0)
+    at = round(luck.uniform(3.0, plan.warm_up + plan.trouble), 4)
+    fault = Fault("lose-segment", at, None, (luck.choice(plan.nodes),))
+    return replace(plan, tuning=tuning, clients=clients, faults=(fault,))
+
+
+def _a_clock_jumps_ahead(luck: Generator, seed: int) -> Plan:
+    """One clock is far ahead while many write, at its node too; then that is cut off, or not."""
+    plan = _plan(luck, seed, latency=luck.choice([0.01, 0.08]))
+    plan = replace(plan, sync=0.003, trouble=6.0, warm_up=0.5)
+    at, where = round(luck.uniform(1.0, 2.0), 4), luck.choice(plan.nodes)
+    ahead = luck.choice([1.0, 1.5, 3.0])
+    faults = [Fault("clock", at, luck.choice([0.3, None, None]), (where,), amount=ahead)]
+    if luck.random() < 0.4 and faults[0].lasts is None:
+        cut = round(at + luck.uniform(0.2, 0.6), 4)
+        faults.append(Fault("cut", cut, ahead + 1.0, (where,)))
+    clients = _everywhere(plan, 20.0, ack_settled=0.5, shape="tiny", timeout=3.0)
+    return replace(plan, clients=clients, faults=tuple(faults))
+
+
+def _crashes_within_a_sync(luck: Generator, seed: int) -> Plan:
+    """Slow disks, appends that come twice at once, and restarts with a clock that is set back."""
+    plan = _plan(luck, seed, latency=0.005)
+    if luck.random() < 0.3:
+        plan = replace(plan, sites=plan.sites[:1], roads=())
+    plan = replace(plan, sync=luck.choice([0.02, 0.3]), trouble=5.0, warm_up=0.5)
+    where = luck.choice(plan.nodes)
+    faults = []
+    for _ in range(4):
+        at, back = round(luck.uniform(1.0, 5.0), 4), luck.choice([0.0, 0.3, 0.6, 1.0])
+        if luck.random() < 0.7:
+            faults.append(Fault("reboot", at, 0.5, (where,), amount=back))
+        else:
+            faults.append(Fault("crash-writing", at, 0.5, (where,)))
+    others = [name for name in plan.nodes if name != where]
+    if others and luck.random() < 0.6:
+        faults.append(Fault("clock", 0.0, None, (luck.choice(others),), amount=0.45))
+    faults.sort(key=lambda fault: (fault.at, fault.kind))
+    clients = _everywhere(plan, 15.0, doubles=0.5, retries=0.1, timeout=2.0)
+    return replace(plan, clients=clients, faults=tuple(faults))
+
+
+def _a_clock_set_back_at_a_restart(luck: Generator, seed: int) -> Plan:
+    """A node whose disk is late comes back with a clock that is behind, and stamps at once."""
+    plan = replace(_plan(luck, seed, latency=0.005), sync=0.003, trouble=4.0)
+    plan = replace(plan, tuning=replace(plan.tuning, heartbeat_seconds=0.05))
+    where, *others = luck.sample(plan.nodes, len(plan.nodes))
+    at = round(luck.uniform(2.5, 3.0), 4)
+    ahead = luck.random() < 0.7
+    if ahead:  # within what is allowed: what is held is stamped above this node's own clock
+        faults = [
+            Fault("clock", 0.0, None, (others[0],), amount=0.49),
+            Fault("disk-slow", 1.5, None, (where,), amount=10.0),
+            Fault("reboot", at, None, (where,), amount=1.0),
+        ]
+    else:  # it went on promising while nothing became durable
+        faults = [
+            Fault("disk-stall", round(at - 0.9, 4), 1.0, (where,)),
+            Fault("crash", at, 0.05, (where,)),
+            Fault("clock", round(at + 0.02, 4), None, (where,), amount=-1.0),
+        ]
+    told = Client("c1", at=(others[0],), rate=60.0 if ahead else 1.0, shape="tiny", retries=0.0)
+    tells = replace(told, name="c2", at=(where,), rate=300.0, starts=at + 0.05, ends=at + 0.5)
+    return replace(plan, clients=(told, tells), faults=tuple(faults))
+
+
+def _a_wrong_hash(luck: Generator, seed: int) -> Plan:
+    """An index names a wrong hash, in a tree of several levels: only comparisons find that."""
+    plan = replace(_plan(luck, seed, latency=0.005), shards=1, trouble=2.0)
+    plan = replace(plan, bounds=Bounds(scrub_bytes=10))
+    tuning = replace(plan.tuning, compare_seconds=0.3)
+    where = luck.choice(plan.nodes)
+    clients = _everywhere(plan, 25.0, retries=0.0, ends=2.5)
+    faults = (
+        Fault("index-rot", round(luck.uniform(3.2, 3.6), 4), None, (where,)),
+        Fault("stop", 3.7, 0.1, (where,)),  # what it remembers is right
+    )
+    return replace(plan, tuning=tuning, clients=clients, faults=faults)
+
+
+def _a_hole_before_what_nobody_has(luck: Generator, seed: int) -> Plan:
+    """A node that is cut off writes on, loses an older stretch of its log, and restarts."""
+    plan = replace(_plan(luck, seed, latency=0.005), trouble=4.0)
+    plan = replace(plan, tuning=replace(plan.tuning, segment_bytes=luck.choice([700, 3_000])))
+    where = (luck.choice(plan.nodes),)
+    cut = round(luck.uniform(1.5, 2.5), 4)
+    hurt = round(cut + luck.uniform(0.5, 1.0), 4)
+    faults = (
+        Fault("cut", cut, None, where),
+        Fault(luck.choice(["lose-segment", "live-rot"]), hurt, None, where),
+        Fault(luck.choice(["lose-index", "crash", "stop"]), round(hurt + 0.3, 4), 0.3, where),
+    )
+    clients = _everywhere(plan, 20.0, retries=0.0, ack_settled=0.0)
+    return replace(plan, clients=clients, faults=faults)
+
+
+def _a_disk_fills_up(luck: Generator, seed: int) -> Plan:
+    """There is no room at all for a moment, while a client repeats what it was not answered."""
+    plan = replace(_plan(luck, seed, latency=0.005), trouble=4.0)
+    if luck.random() < 0.4:
+        plan = replace(plan, sites=plan.sites[:1], roads=())
+    where = (luck.choice(plan.nodes),)
+    faults = tuple(
+        Fault("no-room", round(at + luck.uniform(0.0, 0.5), 4), luck.choice([0.2, 0.8]), where)
+        for at in (1.2, 2.4, 3.6)
+    )
+    clients = _everywhere(plan, 30.0, retries=0.4)
+    return replace(plan, clients=clients, faults=faults)
+
+
+def _steady_load(luck: Generator, seed: int) -> Plan:
+    """Nothing goes wrong, and there is always something on its way."""
+    plan = _plan(luck, seed, latency=luck.choice([0.03, 0.08]), nodes=luck.choice([1, 1, 2]))
+    plan = replace(plan, sync=luck.choice([0.003, 0.02]), trouble=3.0)
+    clients = _everywhere(plan, 40.0, shape="tiny", ack_settled=0.05, retries=0.0)
+    return replace(plan, clients=clients)
+
+
+def _a_quiet_cluster(luck: Generator, seed: int) -> Plan:
+    """Nothing goes wrong, and an append comes now and then, and waits for its place."""
+    plan = _plan(luck, seed, latency=luck.choice([0.01, 0.03]))
+    plan = replace(plan, trouble=8.0, tuning=replace(plan.tuning, heartbeat_seconds=0.3))
+    clients = (Client("c1", rate=2.0, shape="tiny", ack_settled=1.0, retries=0.0),)
+    return replace(plan, clients=clients)
+
+
+def _a_narrow_link(luck: Generator, seed: int) -> Plan:
+    """A link of a few KiB a second, and more than it can carry in the time that a link may take."""
+    width = luck.choice([4096.0, 8192.0])
+    sites = (Site("ny"), Site("lon"))
+    road = Road(("ny", "lon"), latency=0.02, bandwidth=width)
+    clients = (Client("c1", rate=60.0),)
+    fault = Fault("cut", 1.0, round(luck.uniform(3.0, 6.0), 4), ("ny1",))
+    return Plan(seed, sites, roads=(road,), clients=clients, faults=(fault,), trouble=7.0)
+
+
+def _the_far_side_of_the_moon(luck: Generator, seed: int) -> Plan:
+    """Every message takes longer than clocks may be apart."""
+    plan = _plan(luck, seed, latency=luck.choice([0.6, 0.75]))
+    roads = tuple(replace(road, jitter=0.1) for road in plan.roads)
+    plan = replace(plan, roads=roads, trouble=8.0, frozen=4.0)
+    return replace(plan, clients=_everywhere(plan, 3.0, timeout=6.0))
+
+
+def _a_long_cut(luck: Generator, seed: int) -> Plan:
+    """Links are dead for minutes: both sides dial less and less often, within a bound."""
+    plan = replace(_plan(luck, seed, latency=0.01), trouble=luck.choice([100.0, 200.0]))
+    plan = replace(plan, sites=plan.sites[:2], roads=plan.roads[:1])
+    where = (luck.choice(plan.nodes),)
+    kind = luck.choice(["cut", "reset"])
+    clients = _everywhere(plan, 0.2)
+    return replace(plan, clients=clients, faults=(Fault(kind, 2.0, None, where),))
+
+
+def _a_cut_amid_a_handshake(luck: Generator, seed: int) -> Plan:
+    """Links break and are dialled again; just then a node dies without a word."""
+    plan = replace(_plan(luck, seed, latency=0.08), trouble=8.0)
+    where = (luck.choice(plan.nodes),)
+    faults = []
+    for at in (2.0, 5.0):
+        broken = round(at + luck.uniform(0.0, 0.5), 4)
+        cut = round(broken + 0.1 + luck.uniform(0.2, 0.5), 4)
+        faults += [
+            Fault("reset", broken, 0.1, where),
+            Fault("cut", cut, 1.0, where),
+            Fault("crash", round(cut + 0.2, 4), 0.3, where),
+        ]
+    return replace(plan, clients=_everywhere(plan, 5.0), faults=tuple(faults))
+
+
+SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share of the seeds
+    _much_is_lost: 0.025,
+    _a_clock_jumps_ahead: 0.015,
+    _crashes_within_a_sync: 0.015,
+    _a_clock_set_back_at_a_restart: 0.015,
+    _a_wrong_hash: 0.015,
+    _a_hole_before_what_nobody_has: 0.01,
+    _a_disk_fills_up: 0.01,
+    _steady_load: 0.01,
+    _a_quiet_cluster: 0.01,
+    _a_narrow_link: 0.008,
+    _the_far_side_of_the_moon: 0.008,
+    _a_long_cut: 0.008,
+    _a_cut_amid_a_handshake: 0.01,
+}

@@ -1,0 +1,180 @@
+"""Damage that a cluster can heal: it never takes the last copy of anything.
+
+Only one node at a time has damage that is not healed, in its log or in its index, not in both; and
+each commit in a range that is damaged is on the disk of another one. So whatever is missing in the
+end was lost by the nodes themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import Random as Generator
+
+from ..gossip.frontier import Frontier
+from ..storage.commit import read_header
+from ..storage.errors import DamagedLog
+from ..storage.files import LogFiles
+from ..storage.merkle import FANOUT
+from ..storage.record import COMMIT, parse
+from ..storage.segment import Found, segments_of
+from .watch.watched import WatchedWorld
+from .world.disk import SimDisk
+
+IN_PLACE = ("flip", "zero", "stale", "misplaced")
+_TRIES = 12
+_SEQ_BYTES = 8  # at the end of the key of an entry of a log
+_ENDS = 0.7  # share of the wrong hashes in indexes that no node of a tree covers yet
+
+CommitName = tuple[int, int, int]  # shard, origin, sequence
+
+
+class Wounds:
+    """Which nodes of a world have damage that may not be healed yet."""
+
+    def __init__(self, world: WatchedWorld) -> None:
+        self._world = world
+        self._open: dict[str, list[Callable[[], bool]]] = {}  # by node: whether it is healed
+        self._indexes: set[str] = set()  # nodes where it is the index
+        self._bare: dict[str, tuple[bytes, bytes, bytes]] = {}  # entry, what it is, end of its log
+
+    def may_hurt(self, name: str) -> bool:
+        """Whether no other node has damage that is not healed."""
+        return all(self.healed(other) for other in list(self._open) if other != name)
+
+    def healed(self, name: str) -> bool:
+        """Whether a node has found and healed all that was done to it."""
+        checks = self._open.get(name, [])
+        node = self._world.nodes.get(name)
+        if not checks:
+            return True
+        holes = None if node is None else node.store.holes
+        if holes is None or holes.first is not None or holes.lost:
+            return False
+        if all(check() for check in checks):
+            del self._open[name]
+            return True
+        return False
+
+    def hurt(
+        self, name: str, luck: Generator, kinds: tuple[str, ...], until: int | None = None
+    ) -> str | None:
+        """Damage a node's log in one of these ways; what was done, None if it is not safe.
+
+        Nothing is touched from the position `until` on; left out: nothing that a start could take
+        for what never was.
+        """
+        if not self.may_hurt(name) or (not self.healed(name) and name in self._indexes):
+            return None
+        self._indexes.discard(name)
+        disk = self._world.disks[name]
+        if disk.full_since is not None:  # what is taken away would make room
+            return None
+        others = self._world.frontiers_beside(name)
+        before = commits_on(disk)
+        for _ in range(_TRIES):
+            kind, seed = luck.choice(kinds), luck.random()
+            limit = provable(disk) if kind in IN_PLACE else _last_base(disk)
+            limit = limit if until is None else until
+            trial = disk.clone()
+            if trial.damage(Generator(seed), kind, limit) is None:
+                continue
+            left = commits_on(trial)
+            lost = {one: size for one, size in before.items() if one not in left}
+            if is_safe(lost, others):
+                what = disk.damage(Generator(seed), kind, limit)
+                self._note(name, partial(_are_on, disk, lost))
+                self._world.note_damage(name, lost)
+                return what
+        return None
+
+    def hurt_index(self, name: str, luck: Generator) -> str | None:
+        """Make the hash of a settled commit in a node's index a wrong one."""
+        index = self._world.indexes[name]
+        entries = list(index.scan(b"q", b"r"))
+        if not entries or not self.may_hurt(name):
+            return None
+        if not self.healed(name) and name not in self._indexes:
+            return None
+        self._indexes.add(name)
+        last = {key[:-_SEQ_BYTES]: key for key, _ in entries}  # of each log
+        ends = [entry for entry in entries if _is_bare(entry[0], last[entry[0][:-_SEQ_BYTES]])]
+        key, value = luck.choice(ends if luck.random() < _ENDS else entries)
+        wrong = value[:-1] + bytes([value[-1] ^ 1 << luck.randrange(8)])
+        index.write([(key, wrong)])
+        self._note(name, lambda: self._world.indexes[name].get(key) != wrong)
+        if (key, value) in ends:
+            self._bare[name] = key, wrong, last[key[:-_SEQ_BYTES]]
+        self._world.note_index_damage(name, key)
+        return f"the hash of a commit in the index of {name} is wrong"
+
+    def wrong_indexes(self) -> list[str]:
+        """The nodes whose index has a wrong hash where a comparison reads it."""
+        found = []
+        for name, (key, wrong, last) in sorted(self._bare.items()):
+            log, index = key[:-_SEQ_BYTES], self._world.indexes[name]
+            newest = next(index.scan(log, log + b"\xff" * (_SEQ_BYTES + 1), reverse=True), None)
+            if index.get(key) == wrong and newest is not None and newest[0] == last:
+                found.append(name)
+        return found
+
+    def _note(self, name: str, healed: Callable[[], bool]) -> None:
+        self._open.setdefault(name, []).append(healed)
+
+
+def _is_bare(key: bytes, last: bytes) -> bool:
+    """Whether no node of a tree was made yet over an entry of a log: then comparisons read it."""
+    seq, end = (int.from_bytes(one[-_SEQ_BYTES:]) for one in (key, last))
+    return seq > end - end % FANOUT
+
+
+def _are_on(disk: SimDisk, commits: Iterable[CommitName]) -> bool:
+    return commits_on(disk).keys() >= set(commits)
+
+
+def is_safe(lost: Iterable[CommitName], others: Iterable[Frontier]) -> bool:
+    """Whether each of some commits is on another disk."""
+    others = list(others)
+    return all(
+        any(frontier[shard, origin] >= seq for frontier in others) for shard, origin, seq in lost
+    )
+
+
+def commits_on(disk: SimDisk) -> dict[CommitName, int]:
+    """The commits that can be read back from a disk, with their lengths."""
+    copy = disk.clone()
+    found: dict[CommitName, int] = {}
+    copy.reads_right = True
+    try:
+        for record in LogFiles(copy).scan(0):
+            if isinstance(record, Found) and record.kind == COMMIT:
+                commit = read_header(record.body)
+                found[commit.shard, commit.origin, commit.seq] = len(record.body)
+    except DamagedLog:  # as of a newer version: nothing behind it can be read
+        return found
+    return found
+
+
+def provable(disk: SimDisk) -> int:
+    """The position in a log up to which its last header proves that all had been synced.
+
+    Damage behind it can't be told from a write that was cut short (docs/format.md).
+    """
+    segments = segments_of(disk)
+    if not segments:
+        return 0
+    last, proven = segments[-1], 0
+    copy = disk.clone()
+    copy.reads_right = True
+    data = copy.read(last.name, 0, last.end - last.base)
+    for record in LogFiles(copy).scan(last.base):
+        header = parse(data, record.position - last.base) if isinstance(record, Found) else None
+        if header is not None:
+            proven = max(proven, header.position - header.unsynced)
+    return proven
+
+
+def _last_base(disk: SimDisk) -> int:
+    """Where the last segment begins: a log without its end looks like an older one."""
+    segments = segments_of(disk)
+    return segments[-1].base if segments else 0

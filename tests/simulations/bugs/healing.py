@@ -1,0 +1,77 @@
+"""Bugs about damage: what a node believes of a hole, and how it comes to be whole again."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from anabranch.gossip.session import Session
+from anabranch.node.history import History
+from anabranch.node.recovery import _Replay
+from anabranch.node.repair import Repair
+from anabranch.node.store import Store
+from anabranch.storage.log import Log
+
+from .registry import edited, planted
+
+
+@planted
+def forget_what_is_stranded() -> AbstractContextManager[Any]:
+    """What lies behind a hole is left to be pulled again, though others may not have it."""
+    return edited(
+        _Replay.end, ("of.unsure = of.blind", "of.unsure = of.blind; of.stranded.clear()")
+    )
+
+
+@planted
+def promise_while_own_commits_are_missing() -> AbstractContextManager[Any]:
+    """A torn log does not keep its node from promising."""
+    return edited(Store.promise, ("if self.holes.mine", "if False"))
+
+
+@planted
+def number_commits_while_some_are_missing() -> AbstractContextManager[Any]:
+    """A torn log does not keep its node from appending."""
+    return edited(Repair.check_own, ("if self._holes.hides(shard)", "if False"))
+
+
+@planted
+def settle_while_blind() -> AbstractContextManager[Any]:
+    """A start makes final what lies behind a hole, whatever was in the hole."""
+    return edited(_Replay._settle, ("if of.blind", "if False"))
+
+
+@planted
+def scrub_all_but_the_last_segment() -> AbstractContextManager[Any]:
+    """The scrub leaves alone what is being written."""
+    return edited(
+        Log.segment_from,
+        ("if one.end > position", "if one.end > position and one is not self.files.segments[-1]"),
+    )
+
+
+@planted
+def compare_the_wrong_child() -> AbstractContextManager[Any]:
+    """A comparison goes down beside the place where the trees differ."""
+    return edited(Session._descend, ("index * FANOUT + child", "index * FANOUT"))
+
+
+@planted
+def accept_a_log_that_lost_its_end() -> AbstractContextManager[Any]:
+    """What the index knows of the end of the log is not looked at."""
+    return edited(Log._check_end, ("if good < synced", "if False"))
+
+
+@planted
+def leave_the_index_at_the_damaged_record() -> AbstractContextManager[Any]:
+    """A copy is on disk, and nobody finds it."""
+    return edited(
+        History.move,
+        ("self._place(order)._replace(position=position, length=length)", "self._place(order)"),
+    )
+
+
+@planted
+def keep_what_had_no_room() -> AbstractContextManager[Any]:
+    """A group that was not written stays in the fold."""
+    return edited(Store.dropped, ("self.history.remove(held)", "pass"))

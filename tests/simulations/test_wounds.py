@@ -1,0 +1,125 @@
+"""Damage that is done to a simulated disk can be healed by the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from random import Random
+
+import pytest
+
+from anabranch.gossip.frontier import Frontier
+from anabranch.node.config import Tuning
+from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
+from anabranch.simulations.runner import run_plan
+from anabranch.simulations.watch.watched import WatchedWorld
+from anabranch.simulations.world.loop import run
+from anabranch.simulations.wounds import IN_PLACE, Wounds, commits_on, is_safe
+from anabranch.storage.commit import Draft
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def frontier(**logs: int) -> Frontier:
+    found = Frontier()
+    for name, seq in logs.items():
+        found.advance((0, int(name[1:])), seq)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lost", "safe"),
+    [
+        ([], True),
+        ([(0, 1, 3)], True),
+        ([(0, 1, 3), (0, 2, 5)], True),  # each at another node
+        ([(0, 1, 4)], False),
+        ([(0, 3, 1)], False),
+    ],
+)
+def test_only_what_another_disk_holds_may_be_damaged(lost, safe):
+    assert is_safe(lost, [frontier(o1=3), frontier(o1=1, o2=5)]) is safe
+
+
+async def written(commits: int, **tuning) -> WatchedWorld:
+    world = WatchedWorld(1, [("ny", 1), ("lon", 1), ("tok", 1)], shards=1, tuning=Tuning(**tuning))
+    await world.start()
+    for number in range(commits):
+        draft = Draft("s", ["t"], [b"x"], commit_id=number.to_bytes(16, "big"))
+        await world.append("ny1", draft, "local", 5.0)
+        await asyncio.sleep(0.2)  # so that each is proven by the next
+    await world.until_settled()
+    return world
+
+
+def test_one_node_at_a_time_is_hurt_until_it_is_healed():
+    async def main() -> None:
+        world = await written(20)
+        wounds, luck = Wounds(world), Random(1)
+        before = commits_on(world.disks["lon1"])
+        assert len(before) == 20
+        for _ in range(20):
+            wounds.hurt("lon1", luck, IN_PLACE)
+        assert not wounds.healed("lon1")
+        assert wounds.hurt("tok1", luck, IN_PLACE) is None
+        assert wounds.hurt_index("tok1", luck) is None
+        await world.scrub_all()
+        await world.until_settled()
+        assert wounds.healed("lon1")
+        assert wounds.hurt_index("tok1", luck) is not None
+        assert not wounds.healed("tok1")
+        await world.scrub_all()
+        assert wounds.healed("tok1")
+        await world.stop()
+
+    run(main())
+
+
+def test_a_disk_that_has_the_only_copy_is_not_hurt():
+    async def main() -> None:
+        world = await written(5)
+        world.network.heal()
+        world.cut_off({"ny1"})
+        for number in range(5, 40):
+            draft = Draft("s", ["t"], [b"x" * 50], commit_id=number.to_bytes(16, "big"))
+            await world.append("ny1", draft, "local", 5.0)
+        others = world.frontiers_beside("ny1")
+        before = commits_on(world.disks["ny1"])
+        for seed in range(30):
+            Wounds(world).hurt("ny1", Random(seed), IN_PLACE)
+        assert is_safe(before.keys() - commits_on(world.disks["ny1"]).keys(), others)
+        await world.stop()
+
+    run(main())
+
+
+def plan(*faults: Fault, **of) -> Plan:
+    return Plan(
+        1,
+        (Site("ny"), Site("lon"), Site("tok")),
+        tuning=Tuning(segment_bytes=2000),
+        clients=(Client("c1", rate=20), Client("c2", rate=20, at=("lon",))),
+        faults=faults,
+        trouble=2.0,
+        **of,
+    )
+
+
+def test_damage_stays_until_the_node_has_healed_it():
+    outcome = run_plan(plan(Fault("lose-segment", 2.0, None, ("lon",))))
+    assert outcome.violations == []
+    assert outcome.history.healing.damaged > 0
+    assert outcome.history.healing.healed >= outcome.history.healing.damaged
+    assert outcome.marks["damage was healed"]
+
+
+def test_a_disk_fills_up_in_the_middle_of_a_write():
+    outcome = run_plan(plan(Fault("no-room", 1.5, 1.0, ("lon",))))
+    assert outcome.violations == []
+    assert outcome.marks["the disk had no room in the middle of a write"]
+    assert outcome.marks["the disk was full"]
