@@ -17,7 +17,6 @@ from ..storage.limits import (
     BACKOFF_SECONDS_MAX,
     BACKOFF_SECONDS_MIN,
     CONNECT_SECONDS,
-    FAIR_CHANCE_SECONDS,
     HELLO_BYTES_MAX,
     PULL_BYTES_MAX,
     PUSH_BYTES_MAX,
@@ -52,9 +51,6 @@ class Dialer:
         self._pulls = Pulls(host, self._pace, near=near)
         self._close = 0
         self._asking = False  # a question is in flight
-        self._dialling: asyncio.Timeout | None = None  # until the hellos are through
-        self._dialled = 0.0  # when that began
-        self._hurried = False  # the peer has dialled meanwhile
         self._open: Conversation | None = None  # after the hellos
 
     @property
@@ -73,18 +69,6 @@ class Dialer:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
 
-    def hurry(self) -> None:
-        """The peer has dialled: dial it now; a dial that began before it was there may be lost.
-
-        It gets as long again as it has taken, so that two who dial each other don't give up both.
-        """
-        self._hurried = True
-        until = None if self._dialling is None else self._dialling.when()
-        if self._dialling is not None and until is not None:
-            more = max(FAIR_CHANCE_SECONDS, self._host.monotonic() - self._dialled)
-            self._dialling.reschedule(min(until, asyncio.get_running_loop().time() + more))
-        self.wake()
-
     def ask_to_close(self, stamp: int) -> None:
         """Ask at once for a report that promises at least this stamp."""
         self._close = max(self._close, stamp)
@@ -96,12 +80,11 @@ class Dialer:
         while True:
             if self._host.is_cut(self.member.name):
                 self._now("cut", "a drill has cut this link")
-                pause, connected = BACKOFF_SECONDS_MIN, True
+                pause = BACKOFF_SECONDS_MIN
             else:
                 connected = await self._try()
                 pause = BACKOFF_SECONDS_MIN if connected else min(2 * pause, BACKOFF_SECONDS_MAX)
-            self._awake = self._hurried and not connected
-            self._hurried = False
+            self._awake = False
             await self._sleep(self._host.jitter(pause))
 
     async def _try(self) -> bool:
@@ -109,12 +92,11 @@ class Dialer:
         connected = False
         link: Link | None = None
         try:
-            self._dialled = self._host.monotonic()
-            async with asyncio.timeout(CONNECT_SECONDS) as self._dialling:
+            async with asyncio.timeout(CONNECT_SECONDS):
                 link = await self._network.connect(self.member.url)
                 talk = Conversation(self._host, link)
                 await self._introduce(talk)
-            connected, self._dialling = True, None
+            connected = True
             self._now("connected", None)
             await self._talk(talk)
         except Refused as error:
@@ -124,7 +106,6 @@ class Dialer:
         except TimeoutError:
             self._now("connecting", f"no answer from {self.member.url} in time")
         finally:
-            self._dialling = None
             self._end()
             if link is not None:
                 await link.close()
