@@ -49,8 +49,6 @@ async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
             async with asyncio.timeout(SILENCE_SECONDS):
                 message = await talk.receive()
             host.learn(hello.origin, message)
-            if isinstance(message.body, Push):
-                host.pushes(hello.origin)
             body = await _reply(host, name, message.body)
             await talk.send(body, reports=not isinstance(body, Compared))
     except (PeerError, TimeoutError):

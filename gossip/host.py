@@ -125,14 +125,6 @@ class Host(Protocol):
         """A member has dialled: it can be dialled now too."""
         ...
 
-    def pushing_since(self, origin: int) -> float:
-        """When a member began to push here without a longer pause; 0 if it does not push now."""
-        ...
-
-    def pushes(self, origin: int) -> None:
-        """A push of a member has come."""
-        ...
-
     def before(self, origin: int) -> list[str]:
         """The mates that come before this node in fetching an origin's commits."""
         ...

@@ -40,28 +40,16 @@ class Patience:
         self._waits: dict[LogKey, _Wait] = {}
         self._passed_on: dict[int | str, float] = {}  # when, last: of an origin, or by a mate
 
-    def look(
-        self,
-        log: LogKey,
-        own: int,
-        theirs: int,
-        now: float,
-        mate: str | None,
-        *,
-        pushing_since: float = 0.0,
-    ) -> float:
+    def look(self, log: LogKey, own: int, theirs: int, now: float, mate: str | None) -> float:
         """For how long a log has been waited for that a peer holds more of.
 
-        `mate` is the one who is to fetch it and pass it on, if there is one. `pushing_since`: when
-        its own node began to push, if it does: from then on it comes by itself again.
+        `mate` is the one who is to fetch it and pass it on, if there is one.
         """
         wait = self._waits.get(log)
         if wait is None:
             wait = self._waits[log] = _Wait(theirs, own, now, mate)
         elif own >= wait.target:
             wait.target, wait.since, wait.came = theirs, now, 0
-        if pushing_since > wait.since:
-            wait.since, wait.came = pushing_since, 0
         wait.mate = mate
         if own > wait.own:
             self._progress(log, mate, now)

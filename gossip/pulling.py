@@ -140,14 +140,7 @@ class Pulls:
             mates = before.get(log[1])
             if mates is None:
                 mates = before[log[1]] = [] if self._near else self._host.before(log[1])
-            waited = self._patience.look(
-                log,
-                own,
-                theirs,
-                now,
-                mates[0] if mates else None,
-                pushing_since=self._host.pushing_since(log[1]),
-            )
+            waited = self._patience.look(log, own, theirs, now, mates[0] if mates else None)
             if log in self._host.pulling:
                 continue  # from another peer
             grace = self._grace(len(mates), own=log[1] == self._origin, not_live=not_live)

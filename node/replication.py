@@ -22,12 +22,7 @@ from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
 from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
-from ..storage.limits import (
-    IDLE_AFTER_SECONDS,
-    IDLE_BEATS,
-    RELAY_GRACE_SECONDS,
-    SILENCE_SECONDS,
-)
+from ..storage.limits import IDLE_AFTER_SECONDS, IDLE_BEATS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
@@ -68,7 +63,6 @@ class Replication:
     ) -> None:
         self.outbox = outbox
         self._heartbeat_seconds = heartbeat_seconds
-        self._pushing: dict[int, tuple[float, float]] = {}  # by origin: since when, and the last
         self._stirred = clock.monotonic()  # when a commit was last stored
         self.pulling: set[LogKey] = set()
         self.held_back: dict[LogKey, int] = {}  # the stamp that is ahead of time
@@ -293,16 +287,6 @@ class Replication:
         """A member has dialled: it can be dialled now too."""
         if self.dialers[name].state != "connected":
             self.dialers[name].wake()
-
-    def pushing_since(self, origin: int) -> float:
-        """When a member began to push here without a longer pause; 0 if it does not push now."""
-        began, last = self._pushing.get(origin, (0.0, 0.0))
-        return began if self._clock.monotonic() - last <= RELAY_GRACE_SECONDS else 0.0
-
-    def pushes(self, origin: int) -> None:
-        """A push of a member has come."""
-        now = self._clock.monotonic()
-        self._pushing[origin] = (self.pushing_since(origin) or now, now)
 
     def before(self, origin: int) -> list[str]:
         """The mates that come before this node in fetching an origin's commits."""
