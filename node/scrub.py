@@ -47,6 +47,9 @@ class Scrub:
                 self._take(found)
                 if isinstance(found, int):
                     await self._rest(found)
+            if self._is_last(segment):
+                await self._end_of_pass()  # it grows: from its end on it would be read again
+                continue
             self.position = max(segment.end, segment.base + 1)
             self._history.note_scrubbed(self.position)
 
@@ -58,6 +61,11 @@ class Scrub:
                 self._take(found)
             await asyncio.sleep(0)
             self.position = max(segment.end, segment.base + 1)
+            if self._is_last(segment):
+                break
+
+    def _is_last(self, segment: Segment) -> bool:
+        return segment.base == self._log.files.segments[-1].base
 
     def _next(self) -> Segment | None:
         """The segment to read next; if one before it is missing, that is damage."""

@@ -141,3 +141,14 @@ async def test_bytes_are_counted_by_what_they_are_for():
                 assert abs(sent[kind] - received[kind]) < 2000, (here, there, kind)
     to_ny = sum(rows["lon1", mate][0]["pushes"] for mate in ("ny1", "ny2"))
     assert to_ny > 20 * 100
+
+
+@in_virtual_time
+async def test_the_scrub_reads_the_segment_that_grows_once_in_a_pass():
+    world = World(1, MATES, tuning=Tuning(scrub_seconds=60_000.0))
+    await world.start()
+    await append(world, "ny1", "k")
+    await asyncio.sleep(600)
+    scrub = world.nodes["ny1"].scrub
+    assert scrub.passes >= 5
+    assert scrub.bytes < (scrub.passes + 2) * world.nodes["ny1"].log.end
