@@ -113,6 +113,15 @@ class Repair:
                 problem = AnabranchError(f"a bug in the search for damage: {problem!r}")
             self._on_failure(problem)
 
+    def readable(self, log: LogKey, seq: int, position: int) -> None:
+        """A commit could be read at a position; if it was taken for lost, it was read wrong."""
+        if not self._holes.is_lost(log, seq):
+            return
+        place = self._store.history.place_in_log(*log, seq)
+        if place is not None and place[0] == position:
+            self._holes.found(log, seq)
+            self.wake()
+
     async def close(self) -> None:
         """Stop looking."""
         if self._looking is not None:

@@ -102,6 +102,8 @@ class Scrub:
         commit = read_header(found.body)
         log = (commit.shard, commit.origin)
         leaf = self._history.leaf(log, commit.seq)
+        if leaf == commit.hash:
+            self._repair.readable(log, commit.seq, found.position)
         if leaf is None or leaf == commit.hash:
             return
         place = self._history.place_in_log(*log, commit.seq)

@@ -152,3 +152,22 @@ async def test_the_scrub_reads_the_segment_that_grows_once_in_a_pass():
     scrub = world.nodes["ny1"].scrub
     assert scrub.passes >= 5
     assert scrub.bytes < (scrub.passes + 2) * world.nodes["ny1"].log.end
+
+
+@in_virtual_time
+async def test_what_was_read_wrong_for_a_while_is_found_again_by_the_scrub():
+    world = World(1, [("ny", 1)], tuning=SLOW_SCRUB)
+    await world.start()
+    for number in range(5):
+        await append(world, "ny1", f"k{number}", size=300)
+    await world.until_settled()
+    node = world.nodes["ny1"]
+    ((shard, origin), _) = next(iter(node.history.settled.items()))
+    position, _ = node.history.place_in_log(shard, origin, 1)
+    segment = node.log.files.holding(position)
+    offset = position - segment.base + HEADER_BYTES + 9
+    for missing in (1, 0):
+        world.disks["ny1"].flip(segment.name, offset)
+        await node.scrub.read_all()
+        await asyncio.sleep(1)
+        assert node.store.missing() == missing

@@ -27,13 +27,9 @@ from .stories import (
 )
 
 
-@pytest.mark.parametrize(
-    ("sites", "within"),
-    [(THREE, 0.21), ([("ny", 2), ("lon", 2), ("tok", 1)], 0.43)],  # by a relay: up to two of them
-    ids=["alone", "with mates"],
-)
+@pytest.mark.parametrize("sites", [THREE, [("ny", 2), ("lon", 2), ("tok", 1)]])
 @in_virtual_time
-async def test_ack_settled_takes_one_round_trip_to_the_farthest_member(sites, within):
+async def test_ack_settled_takes_one_round_trip_to_the_farthest_member(sites):
     """Not a heartbeat, which is a second here."""
     world = World(1, sites, tuning=Tuning(heartbeat_seconds=1.0))
     far = "tok1"
@@ -46,7 +42,7 @@ async def test_ack_settled_takes_one_round_trip_to_the_farthest_member(sites, wi
         receipt = await append(world, name, str(number), ack="settled")
         took = loop.time() - began
         assert receipt.settled
-        assert 0.2 <= took < within, f"append {number} at {name} took {took:.3f} s"
+        assert 0.2 <= took < 0.21, f"append {number} at {name} took {took:.3f} s"
         await asyncio.sleep(0.377)
 
 

@@ -6,7 +6,6 @@ import asyncio
 from unittest.mock import patch
 
 from anabranch.simulations.checkers import ONLINE, violations
-from anabranch.simulations.checkers.bounded import tasks_of
 from anabranch.simulations.checkers.check import folded
 from anabranch.simulations.watch.watched import WatchedWorld
 from anabranch.storage.commit import Draft
@@ -53,7 +52,7 @@ async def test_a_busy_world_is_found_good_and_everything_is_seen():
     assert history.starts == {"ny1": 1, "lon1": 1, "tok1": 2}
     assert history.seen >= {"an index was lost", "a lost index came back"}
     assert history.whole_within > SILENCE_SECONDS
-    assert {gauge.what: gauge.value for gauge in history.gauges}["tasks"] == tasks_of(3)
+    assert {gauge.what: gauge.value for gauge in history.gauges}["tasks"] == 30
     await world.stop()
 
 
