@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..history import Calm, History
 
+WITHIN_SECONDS = 2.0  # several round trips and heartbeats of the slowest plan; links come up
 NOTICED_SECONDS = 3.0  # in which a node has heard from all others again, idle ones too
 _NOT_NOW = frozenset({"Unavailable", "DiskFull", "Overloaded"})
 
@@ -15,15 +16,16 @@ _NOT_NOW = frozenset({"Unavailable", "DiskFull", "Overloaded"})
 def nothing_waits_in_calm(history: History) -> list[str]:
     """Nobody waits for a final answer longer than that takes."""
     calm = history.calm
+    if calm is None:
+        return []
     return [
         f"{append} waited {append.ended - append.began:.3f} s for its final place"
         for append in history.appends
-        if calm is not None
-        and append.node in calm.nodes
+        if append.node in calm.nodes
         and append.ack == "settled"
-        and append.began >= calm.since
         and append.ended is not None
-        and append.ended - append.began > calm.within
+        and append.ended - append.began
+        > (calm.within if append.began >= calm.since else WITHIN_SECONDS)
     ]
 
 

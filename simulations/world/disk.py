@@ -15,6 +15,7 @@ from random import Random as Generator
 from typing import Final, NamedTuple
 
 from ...storage.errors import DamagedLog, DiskError, DiskFull, SyncFailed
+from ...storage.limits import DISK_RESERVE_BYTES
 
 SECTOR_BYTES: Final = 512
 DAMAGES: Final = {
@@ -126,6 +127,8 @@ class SimDisk:
         file.data += data
         file.undone = b""
         file.ends.append(len(file.data))
+        if self.full_since is not None and room >= DISK_RESERVE_BYTES > room - len(data):
+            self.full_since = asyncio.get_running_loop().time()  # sealing had made some room
 
     async def sync(self, name: str) -> None:
         """Make durable what had been appended when this was called."""
