@@ -49,8 +49,6 @@ async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
             async with asyncio.timeout(SILENCE_SECONDS):
                 message = await talk.receive()
             host.learn(hello.origin, message)
-            if isinstance(message.body, Push):
-                host.pushes(hello.origin)
             body = await _reply(host, name, message.body)
             await talk.send(body, reports=not isinstance(body, Compared))
     except (PeerError, TimeoutError):
@@ -58,7 +56,7 @@ async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
     finally:
         if link in opened.get(name, ()):
             opened[name].remove(link)
-            host.ended(name)
+            host.not_given(name)
         await link.close()
 
 

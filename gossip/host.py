@@ -78,7 +78,7 @@ class Host(Protocol):
         """
         ...
 
-    def ended(self, name: str) -> None:
+    def not_given(self, name: str) -> None:
         """A link that a member dialled has ended: what it was given may not have come."""
         ...
 
@@ -125,20 +125,12 @@ class Host(Protocol):
         """A member has dialled: it can be dialled now too."""
         ...
 
-    def pushed_since(self, origin: int) -> float:
-        """When a member's commits began to come by pushes, its own or a mate's; 0 if they don't."""
-        ...
-
-    def pushes(self, origin: int) -> None:
-        """A push of a member has come."""
-        ...
-
     def before(self, origin: int) -> list[str]:
         """The mates that come before this node in fetching an origin's commits."""
         ...
 
-    def mate_ahead(self, log: LogKey, seq: int) -> str | None:
-        """A mate that can be reached and holds more of a log than up to a sequence."""
+    def a_mate_holds(self, log: LogKey, seq: int) -> bool:
+        """Whether a mate that can be reached holds a log so far."""
         ...
 
     def monotonic(self) -> float:

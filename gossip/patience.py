@@ -13,12 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..storage.limits import (
-    BATCH_SECONDS,
-    BUSY_MATE_SECONDS,
-    RELAY_GRACE_SECONDS,
-    SOON_SECONDS,
-)
+from ..storage.limits import BUSY_MATE_SECONDS, RELAY_GRACE_SECONDS, SOON_SECONDS
 from .frontier import LogKey
 
 
@@ -34,8 +29,7 @@ class _Wait:
     def comes_soon(self, now: float) -> bool:
         """Whether it comes so fast that all of it will be here before long."""
         left = self.target - self.own
-        took = now - self.since - BATCH_SECONDS  # the first batches are small
-        fast = took > 0 and left * took <= self.came * SOON_SECONDS
+        fast = left * (now - self.since) <= self.came * SOON_SECONDS
         return self.came > 0 and now - self.came_at <= RELAY_GRACE_SECONDS and fast
 
 
@@ -46,28 +40,16 @@ class Patience:
         self._waits: dict[LogKey, _Wait] = {}
         self._passed_on: dict[int | str, float] = {}  # when, last: of an origin, or by a mate
 
-    def look(
-        self,
-        log: LogKey,
-        own: int,
-        theirs: int,
-        now: float,
-        mate: str | None,
-        *,
-        pushed_since: float = 0.0,
-    ) -> float:
+    def look(self, log: LogKey, own: int, theirs: int, now: float, mate: str | None) -> float:
         """For how long a log has been waited for that a peer holds more of.
 
-        `mate` is the one who is to fetch it and pass it on, if there is one. `pushed_since`: when
-        its own node began to push it on its present link: from then on it comes by itself.
+        `mate` is the one who is to fetch it and pass it on, if there is one.
         """
         wait = self._waits.get(log)
         if wait is None:
             wait = self._waits[log] = _Wait(theirs, own, now, mate)
         elif own >= wait.target:
             wait.target, wait.since, wait.came = theirs, now, 0
-        if pushed_since > wait.since:
-            wait.since, wait.came = pushed_since, 0
         wait.mate = mate
         if own > wait.own:
             self._progress(log, mate, now)

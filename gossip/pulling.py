@@ -126,7 +126,7 @@ class Pulls:
             row
             for row in holes
             if row[:2] not in self._host.pulling
-            and not (wait and self._host.mate_ahead(row[:2], row[3] - 1))
+            and not (wait and self._host.a_mate_holds(row[:2], row[3]))
         ]
 
     def _behind(self, now: float) -> list[Row]:
@@ -140,16 +140,7 @@ class Pulls:
             mates = before.get(log[1])
             if mates is None:
                 mates = before[log[1]] = [] if self._near else self._host.before(log[1])
-            if not mates and not self._near and (fetching := self._host.mate_ahead(log, own)):
-                mates = [fetching]  # it may have been reached when this node could not be
-            waited = self._patience.look(
-                log,
-                own,
-                theirs,
-                now,
-                mates[0] if mates else None,
-                pushed_since=self._host.pushed_since(log[1]),
-            )
+            waited = self._patience.look(log, own, theirs, now, mates[0] if mates else None)
             if log in self._host.pulling:
                 continue  # from another peer
             grace = self._grace(len(mates), own=log[1] == self._origin, not_live=not_live)

@@ -22,12 +22,7 @@ from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import Commit, receive
 from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
-from ..storage.limits import (
-    IDLE_AFTER_SECONDS,
-    IDLE_BEATS,
-    RELAY_GRACE_SECONDS,
-    SILENCE_SECONDS,
-)
+from ..storage.limits import IDLE_AFTER_SECONDS, IDLE_BEATS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
@@ -68,8 +63,6 @@ class Replication:
     ) -> None:
         self.outbox = outbox
         self._heartbeat_seconds = heartbeat_seconds
-        self._pushed_since: dict[int, float] = {}  # by origin: on the link that it has open
-        self._passed_on: dict[int, tuple[float, float]] = {}  # by a mate: since when, and the last
         self._stirred = clock.monotonic()  # when a commit was last stored
         self.pulling: set[LogKey] = set()
         self.held_back: dict[LogKey, int] = {}  # the stamp that is ahead of time
@@ -299,14 +292,11 @@ class Replication:
         """The mates that come before this node in fetching an origin's commits."""
         return self._routes.before(origin, lambda one: self.dialers[one].state == "connected")
 
-    def mate_ahead(self, log: LogKey, seq: int) -> str | None:
-        """A mate that can be reached and holds more of a log than up to a sequence."""
-        for name in self._routes.mates:
-            origin = self._members.origin(name)
-            reached = self.dialers[name].state == "connected" and origin is not None
-            if reached and self.frontier_of(origin or 0)[log] > seq:
-                return name
-        return None
+    def a_mate_holds(self, log: LogKey, seq: int) -> bool:
+        """Whether a mate that can be reached holds a log so far."""
+        near = [name for name in self._routes.mates if self.dialers[name].state == "connected"]
+        origins = [self._members.origin(name) for name in near]
+        return any(self.frontier_of(one)[log] >= seq for one in origins if one is not None)
 
     def publish(self, group: list[tuple[Held, bytes]]) -> None:
         """Push what has become durable: own commits, and what mates get by this node."""
@@ -342,12 +332,9 @@ class Replication:
         What does not follow on what is here, is here already, or is ahead of time is left out;
         the report that answers tells which. Raises BadFrame if a commit is not well-formed.
         """
-        near = self._routes.is_near(name)
-        pass_on = bool(self._routes.mates) and not near
+        pass_on = bool(self._routes.mates) and not self._routes.is_near(name)
         for body in commits:
             commit = receive(body, self._members.shards)
-            if near:
-                self._note_passed_on(commit.origin)
             if not self._repair.takes(commit, body) and self._welcome(commit):
                 self._store.receive(commit, body)
                 if pass_on:
@@ -440,26 +427,9 @@ class Replication:
             self._repair.notice(error)
             return None
 
-    def ended(self, name: str) -> None:
+    def not_given(self, name: str) -> None:
         """A link that a member dialled has ended: what it was given may not have come."""
         self.dialers[name].pushes.not_given()
-        self._pushed_since.pop(self._members.origin(name) or 0, None)
-
-    def pushed_since(self, origin: int) -> float:
-        """When a member's commits began to come by pushes, its own or a mate's; 0 if they don't."""
-        began, last = self._passed_on.get(origin, (0.0, 0.0))
-        if self._clock.monotonic() - last > RELAY_GRACE_SECONDS:
-            began = 0.0
-        return max(began, self._pushed_since.get(origin, 0.0))
-
-    def _note_passed_on(self, origin: int) -> None:
-        now = self._clock.monotonic()
-        began, last = self._passed_on.get(origin, (now, now))
-        self._passed_on[origin] = (began if now - last <= RELAY_GRACE_SECONDS else now, now)
-
-    def pushes(self, origin: int) -> None:
-        """A push of a member has come."""
-        self._pushed_since.setdefault(origin, self._clock.monotonic())
 
     # -- holes and comparing --------------------------------------------------------------------
 
