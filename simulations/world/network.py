@@ -26,7 +26,7 @@ from .weather import Route, Weather, combine, flip_a_bit, resend_seconds
 __all__ = ["Answer", "Route", "SimLink", "SimNetwork", "SimPort", "Weather"]
 
 Answer = Callable[[Link], Coroutine[Any, Any, None]]
-CONNECT_TIMEOUT_SECONDS = 3.0
+SYN_RESENT_AFTER_SECONDS = (1.0, 2.0, 4.0)  # a kernel dials on by itself (RFC 6298), each time later
 NOBODY = Context()  # in which frames fly: it has no owner who could be paused
 
 
@@ -293,8 +293,11 @@ class SimNetwork:
         forth, back = self.path(here, there), self.path(there, here)
         later = forth.resends(self.counts) + back.resends(self.counts)
         await asyncio.sleep(self.delay(here, there) + self.delay(there, here) + later)
+        for seconds in SYN_RESENT_AFTER_SECONDS:
+            if forth.now.opens and back.now.opens:
+                break
+            await asyncio.sleep(seconds)
         if not (forth.now.opens and back.now.opens):
-            await asyncio.sleep(CONNECT_TIMEOUT_SECONDS)
             raise LinkLost(f"no answer from {there}")
         if there not in self._answer:
             raise LinkLost(f"{there} refused the connection")
