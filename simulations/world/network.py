@@ -26,7 +26,7 @@ from .weather import Route, Weather, combine, flip_a_bit, resend_seconds
 __all__ = ["Answer", "Route", "SimLink", "SimNetwork", "SimPort", "Weather"]
 
 Answer = Callable[[Link], Coroutine[Any, Any, None]]
-SYN_RESENT_AFTER_SECONDS = (1.0, 2.0, 4.0)  # a kernel dials on by itself (RFC 6298), each time later
+SYN_RESENT_AFTER_SECONDS = (1.0, 2.0, 4.0)  # as a kernel does (RFC 6298)
 NOBODY = Context()  # in which frames fly: it has no owner who could be paused
 
 
