@@ -24,6 +24,7 @@ COMMANDS = (
     "read",
     "tail",
     "status",
+    "members",
     "compare",
     "replay",
     "drill",

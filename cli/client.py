@@ -17,7 +17,17 @@ import msgspec
 from yarl import URL
 
 from .errors import BadAnswer, NodeRefused, NodeUnreachable
-from .model import Appended, ConflictsPage, Digest, DrillAnswer, Event, Page, Status
+from .model import (
+    Appended,
+    ConflictsPage,
+    Digest,
+    DrillAnswer,
+    Event,
+    MembersAnswer,
+    MembersCheck,
+    Page,
+    Status,
+)
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -138,11 +148,26 @@ class Client:
 
     async def drill(self, cut: list[str], seconds: float) -> DrillAnswer:
         """Cut the node's links to these sites or nodes for a while; nothing for 0 seconds heals."""
-        body = msgspec.json.encode({"cut": cut, "for": seconds})
-        _, content, _ = await self._ask(
-            "POST", "/v1/drills", body=body, headers={"Content-Type": JSON}
-        )
-        return self._decode(content, DrillAnswer)
+        content = await self._post("/v1/drills", {"cut": cut, "for": seconds})
+        answer: DrillAnswer = self._decode(content, DrillAnswer)
+        return answer
+
+    async def members(self) -> MembersAnswer:
+        """Who belongs to the cluster, and who waits to."""
+        return await self._get("/v1/members", MembersAnswer)
+
+    async def check_members(self, order: dict[str, Any]) -> MembersCheck:
+        """What an order about the members would do."""
+        content = await self._post("/v1/members", order | {"check": True})
+        check: MembersCheck = self._decode(content, MembersCheck)
+        return check
+
+    async def order_members(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Give an order about the members; the answer with nothing left out."""
+        content = await self._post("/v1/members", order)
+        self._decode(content, MembersAnswer)
+        answer: dict[str, Any] = msgspec.json.decode(content)
+        return answer
 
     async def _get(
         self,
@@ -153,6 +178,11 @@ class Client:
         _, content, _ = await self._ask("GET", path, query=query, headers={"Accept": JSON})
         answer: Answer = self._decode(content, kind)
         return answer
+
+    async def _post(self, path: str, order: dict[str, Any]) -> bytes:
+        body = msgspec.json.encode(order)
+        _, content, _ = await self._ask("POST", path, body=body, headers={"Content-Type": JSON})
+        return content
 
     async def _ask(
         self,

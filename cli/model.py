@@ -113,6 +113,13 @@ class Repair(msgspec.Struct):
     healed_commits: int = 0
 
 
+class Joining(msgspec.Struct):
+    """How much a node that is no member has copied."""
+
+    copied: int
+    of: int
+
+
 class Status(msgspec.Struct):
     """What a node says of itself, its links and its watermark."""
 
@@ -132,6 +139,54 @@ class Status(msgspec.Struct):
     disputed_shards: list[int] = []
     log: LogSize = msgspec.field(default_factory=LogSize)
     repair: Repair = msgspec.field(default_factory=Repair)
+    joining: Joining | None = None
+    strays: int = 0
+
+
+class MemberState(msgspec.Struct):
+    """One member, and whether it is there."""
+
+    name: str
+    site: str
+    url: str
+    self_: bool = msgspec.field(default=False, name="self")
+    link: str | None = None
+    silent_seconds: float | None = None
+    suspected_since: str | None = None
+    will_be: str | None = None
+
+
+class WaitingNode(msgspec.Struct):
+    """A node that is there, and no member."""
+
+    name: str
+    site: str
+    url: str
+    asks: bool = False
+
+
+class MembersAnswer(msgspec.Struct):
+    """Who belongs to the cluster; after an order, whether it is done, and if not why."""
+
+    node: str
+    cluster: str
+    epoch: int
+    members: list[MemberState]
+    state: str = "stable"
+    wanted: list[str] = []
+    waiting: list[WaitingNode] = []
+    done: bool = False
+    why: str = ""
+
+
+class MembersCheck(msgspec.Struct):
+    """What an order would do."""
+
+    change: str
+    possible: bool
+    objection: str | None = None
+    needs_force: str | None = None
+    says: list[str] = []
 
 
 class SettledDigest(msgspec.Struct):

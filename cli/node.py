@@ -23,7 +23,7 @@ def node(
             dir_okay=False,
             readable=True,
             metavar="FILE",
-            help="The cluster file; it names all members and their URLs.",
+            help="The cluster file; it names this node, and the members or at least one of them.",
         ),
     ],
     data: Annotated[
@@ -38,11 +38,16 @@ def node(
     drills: Annotated[
         bool, typer.Option("--drills", help="Let `anabranch drill` cut this node's links.")
     ] = False,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Become a member without `anabranch members join`."),
+    ] = False,
 ) -> None:
     """Run one node until it is told to stop (Ctrl-C or SIGTERM).
 
-    It listens where its own URL in the cluster file says, and dials the others.
+    It listens where its own URL in the cluster file says, and dials the others. A new node has a
+    file that names itself and a member. It copies what they hold, and waits to be let in.
     """
     from .process import run
 
-    raise typer.Exit(run(name, config, data, drills))
+    raise typer.Exit(run(name, config, data, drills=drills, join=join))

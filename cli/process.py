@@ -35,14 +35,14 @@ _GC_THRESHOLDS: Final = (20_000, 20, 100)  # requests make much that dies young,
 _GRACE_SECONDS: Final = 5.0  # for requests under way when the node is told to stop
 
 
-def run(name: str, config: Path, data: Path, drills: bool) -> int:
+def run(name: str, config: Path, data: Path, *, drills: bool, join: bool) -> int:
     """Run a node until SIGTERM or SIGINT; its exit status."""
     set_up(name)
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         cluster = load(config)
         cluster.member(name)
-        return _run(_serve(cluster, name, data, drills=drills))
+        return _run(_serve(cluster, name, data, drills=drills, join=join))
     except ConfigError as error:
         _log.critical("%s", error)
         return 2
@@ -70,7 +70,7 @@ def _open_index(disk: FileDisk) -> RocksIndex:
         return RocksIndex(disk.directory / "index")
 
 
-async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool) -> int:
+async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool, join: bool) -> int:
     ended = asyncio.Event()
     disk = FileDisk(data)
     node = Node(
@@ -87,6 +87,8 @@ async def _serve(cluster: ClusterConfig, name: str, data: Path, *, drills: bool)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     await node.start()
+    if join:  # also if this directory is one that left
+        node.store.left, node.membership.asks = False, True
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     runner = web.ServerRunner(Face(node, drills=drills).server(), shutdown_timeout=_GRACE_SECONDS)

@@ -131,6 +131,7 @@ def _facts(said: Status) -> Group:
             f"settled {count(mark.settled_commits, 'commit')}, "
             f"tentative {number(mark.tentative_commits)}, watermark {age} old"
         ),
+        *_on_the_way(said),
         *_repaired(said),
         *(
             cell(
@@ -139,6 +140,19 @@ def _facts(said: Status) -> Group:
             for held in mark.held_back_by
         ),
     )
+
+
+def _on_the_way(said: Status) -> list[Text]:
+    """What a node that joins has copied, and what waits for a place in the order."""
+    from .show import cell, count, number
+
+    lines = []
+    if said.joining is not None:
+        of = count(said.joining.of, "commit")
+        lines.append(cell(f"joining: {number(said.joining.copied)} of {of} copied", "yellow"))
+    if said.strays:
+        lines.append(cell(f"{count(said.strays, 'commit')} without a place in the order", "yellow"))
+    return lines
 
 
 def _repaired(said: Status) -> list[Text]:

@@ -17,13 +17,17 @@ from .host import Host
 from .members import Cause, Objection
 from .messages import (
     Ack,
+    Agree,
     Body,
     Compare,
     Compared,
     Give,
     Hello,
+    Join,
+    Message,
     Pull,
     Push,
+    Recall,
     Refuse,
     ReportMessage,
 )
@@ -49,19 +53,22 @@ async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
             async with asyncio.timeout(SILENCE_SECONDS):
                 message = await talk.receive()
             host.learn(hello.origin, message)
-            body = await _reply(host, name, message.body)
+            if isinstance(message.body, Push):
+                host.pushes(hello.origin)
+            body = await _reply(host, hello, message)
             await talk.send(body, reports=not isinstance(body, Compared))
     except (PeerError, TimeoutError):
         pass  # the one who dialled sees it and dials again
     finally:
         if link in opened.get(name, ()):
             opened[name].remove(link)
-            host.not_given(name)
+            host.ended(name)
         await link.close()
 
 
-async def _reply(host: Host, name: str, body: Body) -> Body:
-    match body:
+async def _reply(host: Host, hello: Hello, message: Message) -> Body:
+    name = hello.name
+    match message.body:
         case Push(commits):
             await host.take(commits, name)
             return Ack()
@@ -70,10 +77,17 @@ async def _reply(host: Host, name: str, body: Body) -> Body:
             return Give(await host.give(wanted[:PULL_LOGS_MAX], bytes_max, name))
         case ReportMessage(close):
             await host.close_up(close)
-            return ReportMessage(0, host.pushes_to(name))
-        case Compare():
-            return await host.compare(body, name)
-        case _:
+            return ReportMessage(0, host.pushes_to(name), host.membership.missed)
+        case Compare() as question:
+            return host.comparing.compare(question, name)
+        case Agree() as agree:
+            return await host.membership.agree(hello.origin, agree)
+        case Recall() as recall:
+            return host.membership.recall(recall, message.sender.boot)
+        case Join(name, _, _, origin) as join if (name, origin) == (hello.name, hello.origin):
+            host.membership.joins(join)
+            return Agree([])
+        case body:
             raise BadFrame(f"{type(body).__name__} is not for the side that answers")
 
 
@@ -88,7 +102,7 @@ async def _expect_hello(host: Host, talk: Conversation) -> Hello:
     if host.is_cut(hello.name):
         objection: Objection | None = Objection(Cause.DRILL, "a drill has cut this link")
     else:
-        objection = await host.meet(hello, message.sender.boot)
+        objection = await host.meet(hello, message.sender)
     if objection is not None:
         await talk.send(Refuse(objection.cause, objection.text), reports=False)
         raise Refused(objection.text)

@@ -14,6 +14,7 @@ that do not count. A slow network leaves them wide, and between them a clock is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..storage.limits import MAX_CLOCK_OFFSET_MS
@@ -100,6 +101,14 @@ class Clocks:
             self._bounds[origin] = _Bounds(low, high, window)
         elif not known.add(low, high, window):  # a clock has been set: the newest word counts
             self._bounds[origin] = _Bounds(low, low if high == UNKNOWN else high, window)
+        self._look()
+
+    def keep(self, origins: Collection[int]) -> None:
+        """Forget the clocks of all but these."""
+        self._bounds = {one: bounds for one, bounds in self._bounds.items() if one in origins}
+        self._look()
+
+    def _look(self) -> None:
         offsets = sorted([0, *(one.offset for one in self._bounds.values())])
         self._median = offsets[(len(offsets) - 1) // 2]
 

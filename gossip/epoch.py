@@ -22,13 +22,14 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from msgspec import ValidationError
+from msgspec import Meta, ValidationError
 from msgspec.msgpack import Decoder
 
 from ..storage.commit import pack
 from ..storage.errors import BadFrame
+from ..storage.limits import MEMBERS_MAX, SHARDS_MAX
 from .frontier import Frontier, LogKey
 
 _MARK_BYTES: Final = 8
@@ -43,6 +44,7 @@ class Member:
     priority: int  # of its site: the lower one wins a tie
     origin: int
     floor: int = 0  # its commits count above this stamp
+    url: str = ""  # where it says that it is dialled; a founder is dialled as each file says
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +159,17 @@ class Epoch:
         return cls(1, tuple(sorted(members, key=lambda member: member.name)))
 
 
-_Member = tuple[str, str, int, int, int]
+_Word = Annotated[int, Meta(ge=0)]
+_Shard = Annotated[int, Meta(ge=0, lt=SHARDS_MAX)]
+_Member = tuple[str, str, _Word, _Word, _Word, str]
+_Members = Annotated[tuple[_Member, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
 _decode = Decoder(
     tuple[
-        int,
-        tuple[_Member, ...],
-        tuple[tuple[_Member, tuple[tuple[int, int], ...]], ...],
-        tuple[tuple[int, int, int], ...],
-        int,
+        Annotated[int, Meta(ge=1)],
+        _Members,
+        tuple[tuple[_Member, tuple[tuple[_Shard, _Word], ...]], ...],
+        tuple[tuple[_Shard, _Word, _Word], ...],
+        _Word,
         bool,
         bytes,
     ]
@@ -186,13 +191,15 @@ def read_epoch(data: bytes) -> Epoch:
         forced,
         lineage,
     )
+    if len({one.name for one in epoch.members}) + len(epoch.joined) != 2 * len(epoch.members):
+        raise BadFrame(f"epoch {number} has a name or an origin twice")
     if epoch.packed != data or len(epoch.lineage) != _MARK_BYTES * (number - 1):
         raise BadFrame(f"epoch {number} is not in its canonical form")
     return epoch
 
 
 def _row(member: Member) -> tuple[Any, ...]:
-    return member.name, member.site, member.priority, member.origin, member.floor
+    return member.name, member.site, member.priority, member.origin, member.floor, member.url
 
 
 # -- from one epoch to the next --------------------------------------------------------------
@@ -204,6 +211,11 @@ class Change:
 
     join: tuple[Member, ...] = ()
     remove: tuple[int, ...] = ()
+
+    def is_done(self, epoch: Epoch) -> bool:
+        """Whether it is in force in an epoch, or can't be any more."""
+        joined = all(one.origin in epoch.joined or one.origin in epoch.finals for one in self.join)
+        return joined and not any(origin in epoch.joined for origin in self.remove)
 
 
 @dataclass(frozen=True, slots=True)

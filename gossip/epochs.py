@@ -350,6 +350,11 @@ class Epochs:
         return [(origin, message) for origin in origins]
 
 
+def kept_epoch(kept: bytes) -> Epoch:
+    """The epoch in a state that was kept. Raises BadFrame if it is none."""
+    return Epochs.restored(0, kept).epoch
+
+
 _read_state = Decoder(tuple[bytes, Ballot, tuple[Ballot, bytes] | None]).decode
 
 

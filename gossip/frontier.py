@@ -43,6 +43,14 @@ class Frontier:
         self._changed[log] = self.version
         return True
 
+    def lower(self, log: LogKey, seq: int) -> None:
+        """End a log at a sequence: what was above has lost its place."""
+        if 0 < seq < self._last.get(log, 0):
+            self._last[log] = seq
+        elif not seq:
+            self._last.pop(log, None)
+            self._changed.pop(log, None)
+
     def since(self, version: int) -> list[tuple[int, int, int]]:
         """(shard, origin, last sequence) of all logs that moved after a version."""
         moved = []

@@ -6,11 +6,76 @@ from typing import Protocol
 
 from .frontier import Frontier, LogKey
 from .members import Objection
-from .messages import Compare, Compared, Hello, Message, Refuse, Sender
+from .messages import (
+    Agree,
+    Compare,
+    Compared,
+    Hello,
+    Join,
+    Message,
+    Recall,
+    Recalled,
+    Refuse,
+    Sender,
+)
 from .outbox import Outbox
 from .pace import Budget
 from .reports import Report, Told
 from .traffic import Traffic
+
+
+class Membership(Protocol):
+    """What links need of a node's part in agreeing on epochs."""
+
+    @property
+    def number(self) -> int:
+        """The number of the epoch that this node is in."""
+        ...
+
+    @property
+    def missed(self) -> list[tuple[int, int]]:
+        """(origin, seconds) of members that were not heard of for long."""
+        ...
+
+    def to_say(self, name: str, origin: int, epoch: int) -> Agree | Recall | Join | None:
+        """What to say about epochs to a node that is in this one, before anything else."""
+        ...
+
+    async def agree(self, origin: int, agree: Agree) -> Agree:
+        """Take what a node says about epochs; the answer."""
+        ...
+
+    def recall(self, recall: Recall, boot: int) -> Recalled:
+        """What was seen of a node before this boot of it."""
+        ...
+
+    def recalled(self, name: str, answer: Recalled) -> None:
+        """A node has said what it saw of this one."""
+        ...
+
+    def joins(self, join: Join) -> None:
+        """A node says that it is no member."""
+        ...
+
+
+class Comparing(Protocol):
+    """What links need of comparisons."""
+
+    def question(self, name: str) -> Compare | None:
+        """What to ask a member about what both have settled; None: nothing now."""
+        ...
+
+    def answered(self, name: str, answer: Compared) -> None:
+        """A member has answered the question."""
+        ...
+
+    def unanswered(self, name: str) -> None:
+        """The link was lost before the question was answered."""
+        ...
+
+    def compare(self, question: Compare, name: str) -> Compared:
+        """The answer to a member's question."""
+        ...
 
 
 class Host(Protocol):
@@ -34,12 +99,22 @@ class Host(Protocol):
         """The head of every message."""
         ...
 
-    async def meet(self, hello: Hello, boot: int) -> Objection | None:
+    async def meet(self, hello: Hello, sender: Sender) -> Objection | None:
         """Check who is there, and remember it durably before anything else is said."""
         ...
 
     def refused(self, name: str, refusal: Refuse) -> None:
         """A peer does not want to talk to this node."""
+        ...
+
+    @property
+    def membership(self) -> Membership:
+        """This node's part in agreeing on epochs."""
+        ...
+
+    @property
+    def comparing(self) -> Comparing:
+        """Comparisons with the other members."""
         ...
 
     def is_cut(self, name: str) -> bool:
@@ -78,7 +153,7 @@ class Host(Protocol):
         """
         ...
 
-    def not_given(self, name: str) -> None:
+    def ended(self, name: str) -> None:
         """A link that a member dialled has ended: what it was given may not have come."""
         ...
 
@@ -87,22 +162,6 @@ class Host(Protocol):
 
         (shard, origin, after, until), as a pull names them.
         """
-        ...
-
-    def question(self, name: str) -> Compare | None:
-        """What to ask a member about what both have settled; None: nothing now."""
-        ...
-
-    def answered(self, name: str, answer: Compared) -> None:
-        """A member has answered the question."""
-        ...
-
-    def unanswered(self, name: str) -> None:
-        """The link was lost before the question was answered."""
-        ...
-
-    async def compare(self, question: Compare, name: str) -> Compared:
-        """The answer to a member's question."""
         ...
 
     async def close_up(self, stamp: int) -> None:
@@ -125,12 +184,20 @@ class Host(Protocol):
         """A member has dialled: it can be dialled now too."""
         ...
 
+    def pushed_since(self, origin: int) -> float:
+        """When a member's commits began to come by pushes, its own or a mate's; 0 if they don't."""
+        ...
+
+    def pushes(self, origin: int) -> None:
+        """A push of a member has come."""
+        ...
+
     def before(self, origin: int) -> list[str]:
         """The mates that come before this node in fetching an origin's commits."""
         ...
 
-    def a_mate_holds(self, log: LogKey, seq: int) -> bool:
-        """Whether a mate that can be reached holds a log so far."""
+    def mate_ahead(self, log: LogKey, seq: int) -> str | None:
+        """A mate that can be reached and holds more of a log than up to a sequence."""
         ...
 
     def monotonic(self) -> float:

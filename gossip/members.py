@@ -1,21 +1,21 @@
-"""Who belongs to the cluster, and which origin each member has (epoch 1: a fixed membership).
+"""Who belongs to the cluster, and which origin each member has.
 
-The file of every node names the members; their origins are learned from themselves, or from other
-members, and then never change: a node that comes with another origin was wiped or replaced, and
-its old promises do not bind the new one. `mark` is a digest of the complete table. A report
-counts for settlement only if its maker had the same table in mind, so two nodes that learned
-different origins for one name never settle with each other: that can only stop settlement, and
-it is said.
+A cluster is *forming* until every node that its file names was seen once: their origins make
+epoch 1. From then on an epoch says who the members are, and the file only where to dial them. A
+node that learns an epoch which does not know its origin is *outside*: it takes appends under an
+origin of its own until it is let in.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..storage.commit import pack
 from ..storage.limits import BOOTS_KEPT_MAX
+from .epoch import Epoch
+from .epoch import Member as Joined
+from .frontier import LogKey
 from .messages import PROTOCOL, Hello
 
 
@@ -30,8 +30,8 @@ class Member:
 
 
 COPIED = (
-    "two processes run on copies of one data directory. Stop one of them, and start it with an "
-    "empty directory as a new member"
+    "two processes run on copies of one data directory. Stop one of them. Then start this one "
+    "again: it joins anew, and what only it has taken comes back"
 )
 
 
@@ -42,6 +42,7 @@ class Cause(StrEnum):
     CLUSTER = "cluster"
     SHARDS = "shards"
     MEMBERS = "members"
+    FORK = "fork"  # another epoch with the same number
     ORIGIN = "origin"  # the one who dials is not who we know by that name
     KNOWN_AS = "known-as"  # the other side knows us by another origin
     COPIED = "copied"  # a newer boot of this origin has been here
@@ -57,102 +58,219 @@ class Objection:
 
 
 class Members:
-    """The table of members."""
+    """The members as this node knows them now."""
 
-    epoch = 1
-
-    def __init__(self, cluster: str, shards: int, me: str, table: tuple[Member, ...]) -> None:
+    def __init__(self, cluster: str, shards: int, me: str, file: tuple[Member, ...]) -> None:
         self.cluster = cluster
         self.shards = shards
         self.me = me
-        self.table = table
-        self._by_name = {member.name: member for member in table}
-        self._origins: dict[str, int] = {}
-        self._priority: dict[int, int] = {}
-        self._names: dict[int, str] = {}
+        self.identity = 0  # this node's origin among the members, or with which it asks to join
+        self.epoch: Epoch | None = None
+        self._file = {member.name: member for member in file}
+        self._urls: dict[str, str] = {}  # learned: of those whom the file does not name
+        self._bound: dict[str, int] = {}  # origins by name, while the cluster is forming
+        self._mine: set[int] = set()  # origins of this directory, members or not
         self._boots: dict[int, dict[int, None]] = {}  # by origin, in the order in which they came
-        self._mark = 0  # once all origins are known they never change
+        self._look()
+
+    # -- who is who ------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Work out the tables anew."""
+        if self.epoch is None:
+            self.table = tuple(self._file.values())
+            origins = dict(self._bound)
+        else:
+            rows = self.epoch.members
+            self.table = tuple(Member(m.name, m.site, m.priority, self._url(m)) for m in rows)
+            origins = {member.name: member.origin for member in rows}
+        self._by_name = {member.name: member for member in self.table}
+        self._origins = {m.name: origins[m.name] for m in self.table if m.name in origins}
+        self.origins = [*self._origins.values()]  # of the members, in the order of the table
+        self.joined = {*self.origins}
+        self._homes = {origin: self._by_name[name] for name, origin in self._origins.items()}
+        for one in self.epoch.removed if self.epoch is not None else ():
+            gone = one.member
+            self._homes[gone.origin] = Member(gone.name, gone.site, gone.priority, "")
+        me = self._by_name.get(self.me) or self._file.get(self.me)
+        if me is not None:
+            for origin in {self.identity, *self._mine} - {0}:
+                if self._homes.get(origin, me).name in (self.me, ""):
+                    self._homes[origin] = me
+
+    def _url(self, member: Joined) -> str:
+        known = self._file.get(member.name)
+        return known.url if known is not None else member.url or self._urls.get(member.name, "")
 
     def member(self, name: str) -> Member:
-        """The member of a name."""
-        return self._by_name[name]
+        """The member of a name; this node itself also while it is none."""
+        return self._by_name.get(name) or self._file[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    @property
+    def others(self) -> list[Member]:
+        """Whom this node dials."""
+        return [member for member in self.table if member.name != self.me]
 
     def origin(self, name: str) -> int | None:
         """The origin of a member, once it is known."""
         return self._origins.get(name)
 
     def name(self, origin: int) -> str | None:
-        """The member that has an origin."""
-        return self._names.get(origin)
+        """Whose origin this is or was."""
+        home = self._homes.get(origin)
+        return None if home is None else home.name
 
     def site(self, origin: int) -> str:
-        """The site of a member's origin."""
-        return self._by_name[self._names[origin]].site
+        """The site of an origin; empty if it is not known."""
+        home = self._homes.get(origin)
+        return "" if home is None else home.site
 
     def priority(self, origin: int) -> int | None:
-        """The priority of a member's site, None if no member has this origin."""
-        return self._priority.get(origin)
+        """The priority of the site of an origin; None if nobody has or had it."""
+        home = self._homes.get(origin)
+        return None if home is None else home.priority
+
+    def priority_of(self, site: str, wanted: int) -> int:
+        """The priority of a site: the one that it has, or else one that no other has."""
+        known = {member.site: member.priority for member in self.table}
+        if site in known:
+            return known[site]
+        return wanted if wanted not in known.values() else max(known.values()) + 1
+
+    @property
+    def sought(self) -> list[Member]:
+        """Who was cut off by force and may run all the same, as another cluster of the same name.
+
+        Nobody would notice that otherwise: each side has removed the other.
+        """
+        if self.epoch is None or not self.epoch.forced:
+            return []
+        gone = {one.member.name: self._url(one.member) for one in self.epoch.removed}
+        return [
+            Member(name, "", 0, url)
+            for name, url in gone.items()
+            if url and name and name not in self._by_name and name != self.me
+        ]
+
+    def has_place(self, log: LogKey, seq: int) -> bool:
+        """Whether a commit of a log has a place in the order."""
+        if log[1] in self.joined:
+            return True
+        limit = None if self.epoch is None else self.epoch.limit(log)
+        return limit is not None and seq <= limit
+
+    def end(self, log: LogKey, seq: int) -> int:
+        """Up to where a log counts of which somebody holds so much."""
+        if log[1] in self.joined:
+            return seq
+        limit = None if self.epoch is None else self.epoch.limit(log)
+        return 0 if limit is None else min(seq, limit)
+
+    # -- how it changes --------------------------------------------------------------------------
+
+    def own(self, origin: int) -> None:
+        """This directory stamps, or has stamped, under an origin that is not a member's."""
+        self._mine.add(origin)
+        self._look()
+
+    def identify(self, origin: int) -> None:
+        """The origin that this node has among the members, or asks to join with."""
+        self.identity = origin
+        if self.epoch is None:
+            self._bound.pop(self.me, None)
+            self.bind(self.me, origin)
+        self._look()
 
     def bind(self, name: str, origin: int) -> bool:
-        """Learn a member's origin; whether it was new."""
-        if name in self._origins or name not in self._by_name or not origin:
+        """Learn a founder's origin; whether it was new. The last one founds the cluster."""
+        if self.epoch is not None or name in self._bound or name not in self._file or not origin:
             return False
-        self._origins[name] = origin
-        self._names[origin] = name
-        self._priority[origin] = self._by_name[name].priority
+        self._bound[name] = origin
+        if len(self._bound) == len(self._file):
+            self.epoch = Epoch.founded(
+                Joined(one.name, one.site, one.priority, self._bound[one.name])
+                for one in self._file.values()
+            )
+        self._look()
         return True
+
+    def found(self, rows: list[tuple[str, str, int, int]]) -> None:
+        """Learn the founders that were kept: (name, site, priority, origin), 0 if not known yet."""
+        if self.epoch is None and rows and all(origin for *_, origin in rows):
+            self.epoch = Epoch.founded(Joined(*row) for row in rows)
+            self._look()
+        for name, _, _, origin in rows:
+            self.bind(name, origin)
+
+    def enter(self, epoch: Epoch) -> None:
+        """The membership is this from now on."""
+        self.epoch = epoch
+        self._look()
 
     @property
     def complete(self) -> bool:
-        """Whether every member's origin is known."""
-        return len(self._origins) == len(self.table)
+        """Whether there is an epoch."""
+        return self.epoch is not None
 
     @property
-    def origins(self) -> list[int]:
-        """The known origins in the order of the table."""
-        return [self._origins[member.name] for member in self.table if member.name in self._origins]
-
-    @property
-    def bindings(self) -> list[tuple[str, int]]:
-        """The known (name, origin) pairs in the order of the table."""
-        return [
-            (member.name, self._origins[member.name])
-            for member in self.table
-            if member.name in self._origins
-        ]
+    def number(self) -> int:
+        """The number of the epoch; 0 while the cluster is forming."""
+        return 0 if self.epoch is None else self.epoch.number
 
     @property
     def mark(self) -> int:
-        """A digest of the complete table; 0 while it is not complete."""
-        if not self._mark and self.complete:
-            rows = sorted((m.name, m.site, m.priority, self._origins[m.name]) for m in self.table)
-            self._mark = int.from_bytes(hashlib.sha256(pack(rows)).digest()[:8], "big") or 1
-        return self._mark
+        """What stands for the epoch; 0 while there is none."""
+        return 0 if self.epoch is None else self.epoch.mark
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this node's origin is a member's, or will be one of the first."""
+        return self.epoch is None or self.identity in self.epoch.joined
+
+    @property
+    def founders(self) -> list[tuple[str, str, int, int]]:
+        """Name, site, priority and origin (0: not known yet) of who makes the first epoch.
+
+        Empty later: then the epoch itself is kept.
+        """
+        if self.number > 1:
+            return []
+        return [(m.name, m.site, m.priority, self._origins.get(m.name, 0)) for m in self.table]
+
+    # -- hellos ----------------------------------------------------------------------------------
 
     def hello(self) -> Hello:
         """What this node says first on a link."""
-        rows = [(m.name, m.site, m.priority, self._origins.get(m.name, 0)) for m in self.table]
-        return Hello(
-            PROTOCOL, self.cluster, self.shards, self.me, self._origins.get(self.me, 0), rows
-        )
+        origins = self._origins
+        rows = [(m.name, m.site, m.priority, origins.get(m.name, 0), m.url) for m in self.table]
+        return Hello(PROTOCOL, self.cluster, self.shards, self.me, self.identity, rows, self.mark)
 
-    def objection(self, hello: Hello, boot: int = 0) -> Objection | None:
+    def objection(self, hello: Hello, epoch: int, boot: int = 0) -> Objection | None:
         """Why not to talk to the sender of this hello; None if all is well. Changes nothing."""
         return (
             self._objection_to_cluster(hello)
-            or self._objection_to_table(hello)
-            or self._objection_to_origins(hello)
-            or self._objection_to_boot(hello, boot)
+            or self._objection_to_members(hello, epoch)
+            or self.objection_to_boot(hello.name, hello.origin, boot)
         )
 
-    def learn(self, hello: Hello, boot: int = 0) -> bool:
-        """Bind what an unobjectionable hello tells; whether anything was new."""
+    def learn(self, hello: Hello, epoch: int, boot: int = 0) -> bool:
+        """Take what an unobjectionable hello tells; whether an origin was new."""
         boots = self._boots.setdefault(hello.origin, {})
         boots[boot] = None
         if len(boots) > BOOTS_KEPT_MAX:
             del boots[next(iter(boots))]
-        new = [self.bind(hello.name, hello.origin)]
-        new += [self.bind(name, origin) for name, _, _, origin in hello.members]
+        urls = {row[0]: row[4] for row in hello.members if row[4] and row[0] not in self._urls}
+        if urls:
+            self._urls |= urls
+            self._look()
+        if epoch > 1 or self.epoch is not None:
+            return False
+        new = [] if epoch else [self.bind(hello.name, hello.origin)]
+        rows: Iterable[tuple[str, int]] = ((row[0], row[3]) for row in hello.members)
+        new += [self.bind(name, origin) for name, origin in rows if not epoch]
         return any(new)
 
     def _objection_to_cluster(self, hello: Hello) -> Objection | None:
@@ -174,11 +292,29 @@ class Members:
                 f"{hello.name} has {hello.shards} shards, {self.me} has {self.shards}: the number "
                 "is fixed when a cluster is made, correct `shards` in one of the files",
             )
+        if hello.name == self.me:
+            return Objection(
+                Cause.MEMBERS,
+                f"another node also calls itself {self.me}, or {self.me} dials itself: correct "
+                "the url in the file",
+            )
         return None
+
+    def _objection_to_members(self, hello: Hello, epoch: int) -> Objection | None:
+        if epoch == self.number and hello.mark != self.mark:
+            return Objection(
+                Cause.FORK,
+                f"{hello.name} and {self.me} are in different epochs {epoch}: the cluster was "
+                "forced apart. Decide which side goes on, and start the nodes of the other with "
+                "empty directories as new members",
+            )
+        if epoch or self.number:  # who is behind learns, and who is no member may ask to be one
+            return None
+        return self._objection_to_table(hello) or self._objection_to_origins(hello)
 
     def _objection_to_table(self, hello: Hello) -> Objection | None:
         mine = {(m.name, m.site, m.priority) for m in self.table}
-        theirs = {(name, site, priority) for name, site, priority, _ in hello.members}
+        theirs = {row[:3] for row in hello.members}
         if hello.name not in self._by_name or mine != theirs:
             odd = ", ".join(
                 sorted({row[0] for row in mine ^ theirs} | ({hello.name} - {*self._by_name}))
@@ -188,24 +324,18 @@ class Members:
                 f"{hello.name} and {self.me} have different members, sites or priorities in their "
                 f"files; they differ in: {odd}",
             )
-        if hello.name == self.me:
-            return Objection(
-                Cause.MEMBERS,
-                f"another node also calls itself {self.me}, or {self.me} dials itself: correct "
-                "the url in the file",
-            )
         return None
 
     def _objection_to_origins(self, hello: Hello) -> Objection | None:
-        known = self._origins.get(hello.name)
+        known = self._bound.get(hello.name)
         if known is not None and known != hello.origin:
             return Objection(
                 Cause.ORIGIN,
                 f"{hello.name} comes with origin {hello.origin:016x}, but is known here as "
                 f"{known:016x}: its data directory was wiped or replaced",
             )
-        for name, _, _, origin in hello.members:
-            known = self._origins.get(name)
+        for name, _, _, origin, _ in hello.members:
+            known = self._bound.get(name)
             if known is None or not origin or origin == known:
                 continue
             cause = Cause.KNOWN_AS if name == self.me else Cause.MEMBERS
@@ -215,9 +345,6 @@ class Members:
                 f"the data directory of {name} was wiped or replaced",
             )
         return None
-
-    def _objection_to_boot(self, hello: Hello, boot: int = 0) -> Objection | None:
-        return self.objection_to_boot(hello.name, hello.origin, boot)
 
     def objection_to_boot(self, name: str, origin: int, boot: int) -> Objection | None:
         """Why not to listen to a start of a node any more: a newer one has said hello."""

@@ -7,7 +7,7 @@ are about the sender itself; `reports` are about any member.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import GenericAlias
 from typing import Annotated, Any, Final
 
@@ -37,6 +37,10 @@ PULL: Final = 6
 GIVE: Final = 7
 COMPARE: Final = 8
 COMPARED: Final = 9
+AGREE: Final = 10
+RECALL: Final = 11
+RECALLED: Final = 12
+JOIN: Final = 13
 
 
 @dataclass(slots=True)
@@ -53,7 +57,8 @@ class Sender:
 class Hello:
     """The first message in each direction: who I am, and what must be the same with you.
 
-    `members` are (name, site, priority, origin or 0 where it is not known yet).
+    `members` are (name, site, priority, origin or 0 where it is not known yet, url). `mark` stands
+    for the epoch, 0 while there is none.
     """
 
     protocol: int
@@ -61,7 +66,8 @@ class Hello:
     shards: int
     name: str
     origin: int
-    members: list[tuple[str, str, int, int]]
+    members: list[tuple[str, str, int, int, str]]
+    mark: int = 0
 
 
 @dataclass(slots=True)
@@ -77,11 +83,13 @@ class ReportMessage:
     """Reports alone. `close` asks for one that promises at least this stamp, 0 for none.
 
     `live`: the sender pushes its commits to the receiver by itself. Where it does not, the
-    receiver has to pull them.
+    receiver has to pull them. `missed`: (origin, seconds) of members that the sender has not heard
+    of for so long that they may be gone.
     """
 
     close: int
     live: bool
+    missed: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -141,7 +149,59 @@ class Compared:
     children: list[bytes]
 
 
-Body = Hello | Refuse | ReportMessage | Push | Ack | Pull | Give | Compare | Compared
+@dataclass(slots=True)
+class Agree:
+    """What members say to agree on an epoch (gossip.agreeing). Answered by another one."""
+
+    parts: list[bytes]
+
+
+@dataclass(slots=True)
+class Recall:
+    """Asks what the other side saw of an origin of the sender before its present boot."""
+
+    origin: int
+
+
+@dataclass(slots=True)
+class Recalled:
+    """The answer to a Recall: the highest counter, and the last sequence of each log."""
+
+    origin: int
+    counter: int
+    logs: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Join:
+    """A node that is no member says who it is. Answered by an Agree without parts.
+
+    `asks`: it wants to be let in now, without an operator.
+    """
+
+    name: str
+    site: str
+    priority: int
+    origin: int
+    url: str
+    asks: bool
+
+
+Body = (
+    Hello
+    | Refuse
+    | ReportMessage
+    | Push
+    | Ack
+    | Pull
+    | Give
+    | Compare
+    | Compared
+    | Agree
+    | Recall
+    | Recalled
+    | Join
+)
 
 
 @dataclass(slots=True)
@@ -180,33 +240,9 @@ def decode(data: bytes) -> Message:
     return Message(Sender(epoch, boot, counter, wall_ms), make(*body), _reports(reports))
 
 
-def _parts(body: Body) -> tuple[int, tuple[Any, ...]]:  # noqa: PLR0911 - one for each kind
-    match body:
-        case Hello():
-            return HELLO, (
-                body.protocol,
-                body.cluster,
-                body.shards,
-                body.name,
-                body.origin,
-                body.members,
-            )
-        case Refuse():
-            return REFUSE, (body.cause, body.reason)
-        case ReportMessage():
-            return REPORT, (body.close, body.live)
-        case Push():
-            return PUSH, (body.commits,)
-        case Ack():
-            return ACK, ()
-        case Pull():
-            return PULL, (body.wanted, body.bytes_max)
-        case Give():
-            return GIVE, (body.commits,)
-        case Compare():
-            return COMPARE, (body.cut, body.root, body.shards, body.nodes)
-        case Compared():
-            return COMPARED, (body.cut, body.roots, body.logs, body.children)
+def _parts(body: Body) -> tuple[int, tuple[Any, ...]]:
+    """The kind of a message, and its parts in the order of their fields."""
+    return _KINDS[type(body)], tuple(getattr(body, name) for name in _FIELDS[type(body)])
 
 
 def _report_parts(report: Report) -> tuple[Any, ...]:
@@ -231,19 +267,36 @@ def _read_hello(data: bytes) -> Message:
     if len(data) > HELLO_BYTES_MAX:
         raise BadFrame(f"a hello of {len(data)} bytes; the limit is {HELLO_BYTES_MAX}")
     parts = unpack(data)
-    if not isinstance(parts, tuple) or len(parts) < 12:
-        raise BadFrame("a hello is an array of at least 12 parts")
+    if not isinstance(parts, tuple) or len(parts) < 13:
+        raise BadFrame("a hello is an array of at least 13 parts")
     protocol, cluster, name = parts[6], parts[7], parts[9]
     if type(protocol) is not int:
         raise BadFrame("a hello names its protocol by a number")
     if protocol != PROTOCOL:
         return Message(Sender(0, 0, 0, 0), Hello(protocol, str(cluster), 0, str(name), 0, []))
     try:
-        _, epoch, boot, counter, wall_ms, reports, *body = _read_hello_parts(pack(parts[:12]))
+        _, epoch, boot, counter, wall_ms, reports, *body = _read_hello_parts(pack(parts[:13]))
     except ValueError as error:
         raise BadFrame(f"a hello has the wrong parts: {error}") from None
     return Message(Sender(epoch, boot, counter, wall_ms), Hello(*body), _reports(reports))
 
+
+_KINDS: Final[dict[type, int]] = {
+    Hello: HELLO,
+    Refuse: REFUSE,
+    ReportMessage: REPORT,
+    Push: PUSH,
+    Ack: ACK,
+    Pull: PULL,
+    Give: GIVE,
+    Compare: COMPARE,
+    Compared: COMPARED,
+    Agree: AGREE,
+    Recall: RECALL,
+    Recalled: RECALLED,
+    Join: JOIN,
+}
+_FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _KINDS}
 
 # The forms of the messages. What does not fit is refused before it takes any memory.
 _Word = Annotated[int, Meta(ge=0)]  # MessagePack has none of more than 64 bits
@@ -259,7 +312,8 @@ _Nodes = Annotated[list[_Node], Meta(max_length=COMPARE_NODES_MAX)]
 _Claim = tuple[_Shard, _Word, _Running]
 _Report = tuple[_Word, _Word, _Word, _Word, _Word, _Word, _Claim | None, list[_Log]]
 _Reports = Annotated[list[_Report], Meta(max_length=MEMBERS_MAX)]
-_Table = Annotated[list[tuple[str, str, _Word, _Word]], Meta(max_length=MEMBERS_MAX)]
+_Table = Annotated[list[tuple[str, str, _Word, _Word, str]], Meta(max_length=MEMBERS_MAX)]
+_Missed = Annotated[list[tuple[_Word, _Word]], Meta(max_length=MEMBERS_MAX)]
 
 
 def _reader(*body: Any) -> Callable[[bytes], tuple[Any, ...]]:
@@ -268,14 +322,18 @@ def _reader(*body: Any) -> Callable[[bytes], tuple[Any, ...]]:
     return Decoder(form).decode
 
 
-_read_hello_parts = _reader(int, str, _Word, str, _Word, _Table)
+_read_hello_parts = _reader(int, str, _Word, str, _Word, _Table, _Word)
 _FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., Body]]]] = {
     REFUSE: (_reader(str, str), lambda cause, reason: Refuse(cause[:100], reason[:1000])),
-    REPORT: (_reader(_Word, bool), ReportMessage),
+    REPORT: (_reader(_Word, bool, _Missed), ReportMessage),
     PUSH: (_reader(list[bytes]), Push),
     ACK: (_reader(), Ack),
     PULL: (_reader(list[_Range], _Word), Pull),
     GIVE: (_reader(list[bytes]), Give),
     COMPARE: (_reader(_Word, _Running, _Shards, _Nodes), Compare),
     COMPARED: (_reader(_Word, list[_Running], list[_Root], list[bytes]), Compared),
+    AGREE: (_reader(list[bytes]), Agree),
+    RECALL: (_reader(_Word), Recall),
+    RECALLED: (_reader(_Word, _Word, list[tuple[_Shard, _Word]]), Recalled),
+    JOIN: (_reader(str, str, _Word, _Word, str, bool), Join),
 }

@@ -30,7 +30,7 @@ class Outbox:
 
     def __init__(self, origin: int, bytes_max: int = PUSH_WINDOW_BYTES) -> None:
         self.origin = origin
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._commits: deque[tuple[LogKey, int, bytes]] = deque()
         self._bytes = 0
         self._first = 0  # number of the oldest that is kept
@@ -54,7 +54,7 @@ class Outbox:
         """Add a commit that has become durable."""
         self._commits.append((log, seq, commit))
         self._bytes += len(commit)
-        while self._bytes > self._bytes_max and len(self._commits) > 1:
+        while self._bytes > self.bytes_max and len(self._commits) > 1:
             log, seq, commit = self._commits.popleft()
             self._bytes -= len(commit)
             self._first += 1

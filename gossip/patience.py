@@ -12,25 +12,46 @@ mate that has much to fetch takes one log after the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from ..storage.limits import BUSY_MATE_SECONDS, RELAY_GRACE_SECONDS, SOON_SECONDS
+from ..storage.limits import (
+    BATCH_SECONDS,
+    BUSY_MATE_SECONDS,
+    RELAY_GRACE_SECONDS,
+    SOON_SECONDS,
+)
 from .frontier import LogKey
+
+_MARKS_MAX: Final = 8
 
 
 @dataclass(slots=True)
 class _Wait:
-    target: int  # what the peer held when the wait began
     own: int  # what was here at the last look
-    since: float
     mate: str | None  # who is to fetch it
-    came: int = 0  # by itself, since the wait began
+    marks: list[tuple[int, float]]  # what the peer was seen to hold, and since when; more each time
+    came: int = 0  # by itself
+    came_since: float = 0.0
     came_at: float = 0.0  # the last of it
 
     def comes_soon(self, now: float) -> bool:
         """Whether it comes so fast that all of it will be here before long."""
-        left = self.target - self.own
-        fast = left * (now - self.since) <= self.came * SOON_SECONDS
+        left = self.marks[-1][0] - self.own
+        took = now - self.came_since - BATCH_SECONDS  # the first batches are small
+        fast = took > 0 and left * took <= self.came * SOON_SECONDS
         return self.came > 0 and now - self.came_at <= RELAY_GRACE_SECONDS and fast
+
+    def see(self, own: int, theirs: int, now: float) -> float:
+        """Since when the peer is known to hold what comes next."""
+        if theirs > self.marks[-1][0]:
+            if len(self.marks) == _MARKS_MAX:
+                del self.marks[-2]
+            self.marks.append((theirs, now))
+        while len(self.marks) > 1 and self.marks[0][0] <= own:
+            del self.marks[0]
+        if self.marks[0][0] <= own:
+            self.marks[0] = (theirs, now)
+        return self.marks[0][1]
 
 
 class Patience:
@@ -40,16 +61,27 @@ class Patience:
         self._waits: dict[LogKey, _Wait] = {}
         self._passed_on: dict[int | str, float] = {}  # when, last: of an origin, or by a mate
 
-    def look(self, log: LogKey, own: int, theirs: int, now: float, mate: str | None) -> float:
+    def look(
+        self,
+        log: LogKey,
+        own: int,
+        theirs: int,
+        now: float,
+        mate: str | None,
+        *,
+        pushed_since: float = 0.0,
+    ) -> float:
         """For how long a log has been waited for that a peer holds more of.
 
-        `mate` is the one who is to fetch it and pass it on, if there is one.
+        `mate` is the one who is to fetch it and pass it on, if there is one. `pushed_since`: when
+        its own node began to push it on its present link: from then on it comes by itself.
         """
         wait = self._waits.get(log)
         if wait is None:
-            wait = self._waits[log] = _Wait(theirs, own, now, mate)
-        elif own >= wait.target:
-            wait.target, wait.since, wait.came = theirs, now, 0
+            wait = self._waits[log] = _Wait(own, mate, [(theirs, now)], came_since=now)
+        since = max(wait.see(own, theirs, now), pushed_since)
+        if now - wait.came_at > RELAY_GRACE_SECONDS or pushed_since > wait.came_since:
+            wait.came, wait.came_since = 0, max(wait.came_since, since)
         wait.mate = mate
         if own > wait.own:
             self._progress(log, mate, now)
@@ -57,8 +89,8 @@ class Patience:
             wait.came_at = now
         wait.own = own
         if mate is None:
-            return 0.0 if wait.comes_soon(now) else now - wait.since
-        return now - self._since(wait.since, log[1], mate)
+            return 0.0 if wait.comes_soon(now) else now - since
+        return now - self._since(since, log[1], mate)
 
     def _since(self, since: float, origin: int, mate: str) -> float:
         since = max(since, self._passed_on.get(origin, since))
@@ -74,8 +106,8 @@ class Patience:
         wait = self._waits.get(log)
         if wait is not None:
             wait.own = own
-            if own >= wait.target:
-                wait.target = theirs
+            if own >= wait.marks[-1][0]:
+                wait.marks = [(theirs, wait.marks[-1][1])]
 
     def forget_all_but(self, behind: dict[LogKey, tuple[int, int]], now: float) -> None:
         """Only these logs are still behind the peer."""

@@ -26,7 +26,19 @@ from ..storage.limits import (
 from .conversation import Conversation
 from .host import Host
 from .members import Member
-from .messages import Ack, Compared, Give, Hello, Message, Refuse, ReportMessage
+from .messages import (
+    Ack,
+    Agree,
+    Compared,
+    Give,
+    Hello,
+    Join,
+    Message,
+    Recall,
+    Recalled,
+    Refuse,
+    ReportMessage,
+)
 from .pace import Pace
 from .pulling import Pulls
 from .pushing import Pushes
@@ -51,7 +63,21 @@ class Dialer:
         self._pulls = Pulls(host, self._pace, near=near)
         self._close = 0
         self._asking = False  # a question is in flight
+        self._epoch = 0  # in which the peer is, as it last said
+        self._dealt_with = (0, 0)  # its epoch and the own: who is behind was told once
+        self._saying = False  # something about epochs is not answered yet
+        self._answers: list[bytes] = []  # to what the peer has said about them
         self._open: Conversation | None = None  # after the hellos
+
+    @property
+    def origin(self) -> int:
+        """Who answered last."""
+        return self._origin
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which the peer said to be, last."""
+        return self._epoch
 
     @property
     def works(self) -> bool:
@@ -62,6 +88,10 @@ class Dialer:
             and self._open is not None
             and now - self._open.unanswered_since(now) <= RELAY_GRACE_SECONDS
         )
+
+    def is_near(self, *, near: bool) -> None:
+        """Whether the peer is in this node's own site now."""
+        self.pushes.near = self._pulls.near = near
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -120,9 +150,12 @@ class Dialer:
         self.pushes.end()
         self._pulls.release()
         self._open = None
+        self._saying = False
+        self._dealt_with = (0, 0)
+        self._answers = []
         if self._asking:
             self._asking = False
-            self._host.unanswered(self.member.name)
+            self._host.comparing.unanswered(self.member.name)
 
     def _now(self, state: str, error: str | None) -> None:
         if state != self.state:
@@ -142,15 +175,19 @@ class Dialer:
                 f"{message.body.name} answers at {self.member.url}, where {self.member.name} "
                 "should be: correct the url in the file"
             )
-        objection = await self._host.meet(message.body, message.sender.boot)
+        objection = await self._host.meet(message.body, message.sender)
         if objection is not None:
             raise Refused(objection.text)
         self._origin = message.body.origin
+        self._epoch = message.sender.epoch
 
     async def _talk(self, talk: Conversation) -> None:
         talk.count_as(self._host.traffic[self.member.name])
         self._pulls.begin(self._origin, self._host.monotonic())
         self._close = 0
+        while (said := self._say()) is not None:  # who is behind learns before it hears the rest
+            await talk.ask(said, reports=False)
+            await self._hear_of_epochs(await self._receive_in_time(talk), talk.answered())
         await self._report(talk)  # the answer tells what the peer holds
         self._hear(await self._receive_in_time(talk), talk.answered())
         self._open = talk
@@ -172,6 +209,10 @@ class Dialer:
         while True:
             message = await talk.receive()  # `_speak` ends a link on which no answer comes
             asked = talk.answered()
+            if isinstance(message.body, Agree | Recalled):
+                await self._hear_of_epochs(message, asked)
+                self.wake()
+                continue
             if isinstance(message.body, Give):
                 self._pulls.come(message.body.commits, self._host.monotonic())
                 await self._host.take(message.body.commits, self.member.name)
@@ -181,19 +222,31 @@ class Dialer:
             ):
                 self.wake()
 
+    async def _hear_of_epochs(self, message: Message, asked: float) -> None:
+        """Take an answer to what was said about epochs; what that leads to is said later."""
+        self._host.learn(self._origin, message, asked)
+        self._saying = False
+        self._epoch = max(self._epoch, message.sender.epoch)
+        if isinstance(message.body, Recalled):
+            self._host.membership.recalled(self.member.name, message.body)
+        elif isinstance(message.body, Agree) and message.body.parts:
+            answer = await self._host.membership.agree(self._origin, message.body)
+            self._answers += answer.parts
+
     def _hear(self, message: Message, asked: float) -> None:
         self._host.learn(self._origin, message, asked)
+        self._epoch = max(self._epoch, message.sender.epoch)
         now = self._host.monotonic()
         match message.body:
             case Ack():
                 self.pushes.acknowledged(now)
             case Give():
                 self._pulls.given(now)
-            case ReportMessage(_, live):
+            case ReportMessage(live=live):
                 self._pulls.told(now, live=live)
             case Compared() as answer if self._asking:
                 self._asking = False
-                self._host.answered(self.member.name, answer)
+                self._host.comparing.answered(self.member.name, answer)
             case _:
                 raise BadFrame(f"{type(message.body).__name__} is not for the side that dials")
 
@@ -206,6 +259,9 @@ class Dialer:
                 await reader
             self._awake = False
             now = self._host.monotonic()
+            if (said := self._say()) is not None:
+                await talk.ask(said)
+                continue
             if await self._serve(talk, now) or await self._compare(talk):
                 continue
             if self._close or now - reported >= self._host.heartbeat_seconds:
@@ -233,7 +289,24 @@ class Dialer:
     async def _report(self, talk: Conversation) -> None:
         close, self._close = self._close, 0
         await self._host.close_up(0)
-        await talk.ask(ReportMessage(close, self._host.pushes_to(self.member.name)))
+        live = self._host.pushes_to(self.member.name)
+        await talk.ask(ReportMessage(close, live, self._host.membership.missed))
+
+    def _say(self) -> Agree | Recall | Join | None:
+        """What to say about epochs now: one thing at a time."""
+        if self._saying:
+            return None
+        said: Agree | Recall | Join | None
+        if self._answers:
+            said, self._answers = Agree(self._answers), []
+        else:
+            mine = self._host.membership.number
+            about = (self._epoch, mine)
+            epoch = mine if about == self._dealt_with else self._epoch
+            self._dealt_with = about
+            said = self._host.membership.to_say(self.member.name, self._origin, epoch)
+        self._saying = said is not None
+        return said
 
     async def _serve(self, talk: Conversation, now: float) -> bool:
         """Push or pull; whether there was something."""
@@ -245,7 +318,7 @@ class Dialer:
 
     async def _compare(self, talk: Conversation) -> bool:
         """Ask a question of a comparison, if there is one; a healthy one is tiny."""
-        question = None if self._asking else self._host.question(self.member.name)
+        question = None if self._asking else self._host.comparing.question(self.member.name)
         if question is None:
             return False
         self._asking = True

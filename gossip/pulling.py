@@ -42,7 +42,7 @@ class Pulls:
     def __init__(self, host: Host, pace: Pace, *, near: bool) -> None:
         self._host = host
         self._pace = pace
-        self._near = near
+        self.near = near
         self._wanted: list[Row] = []  # by the pull in flight
         self.due = inf  # when something may have to be pulled that has not come by then
         self.begin(0, 0.0)
@@ -121,12 +121,12 @@ class Pulls:
             return []
         if self._holes_since is None:
             self._holes_since = now
-        wait = not self._near and now - self._holes_since < RELAY_GRACE_SECONDS
+        wait = not self.near and now - self._holes_since < RELAY_GRACE_SECONDS
         return [
             row
             for row in holes
             if row[:2] not in self._host.pulling
-            and not (wait and self._host.a_mate_holds(row[:2], row[3]))
+            and not (wait and self._host.mate_ahead(row[:2], row[3] - 1))
         ]
 
     def _behind(self, now: float) -> list[Row]:
@@ -139,8 +139,17 @@ class Pulls:
         for log, (own, theirs) in behind.items():
             mates = before.get(log[1])
             if mates is None:
-                mates = before[log[1]] = [] if self._near else self._host.before(log[1])
-            waited = self._patience.look(log, own, theirs, now, mates[0] if mates else None)
+                mates = before[log[1]] = [] if self.near else self._host.before(log[1])
+            if not mates and not self.near and (fetching := self._host.mate_ahead(log, own)):
+                mates = [fetching]  # it may have been reached when this node could not be
+            waited = self._patience.look(
+                log,
+                own,
+                theirs,
+                now,
+                mates[0] if mates else None,
+                pushed_since=self._host.pushed_since(log[1]),
+            )
             if log in self._host.pulling:
                 continue  # from another peer
             grace = self._grace(len(mates), own=log[1] == self._origin, not_live=not_live)

@@ -26,7 +26,7 @@ class Pushes:
         self._host = host
         self._name = name
         self._pace = pace
-        self._near = near
+        self.near = near
         self._origin = 0
         self._given: dict[LogKey, int] = {}  # by the last give, which may still be on its way
         self.end()
@@ -69,7 +69,7 @@ class Pushes:
             self._host.frontier_of(self._origin),
             self._pace.bytes,
             on_its_way=self._given,
-            own_only=not self._near,
+            own_only=not self.near,
         )
         if batch is None:
             self._lose_the_place(now)
@@ -92,7 +92,7 @@ class Pushes:
         self._pace.arrived(self.bytes, now - self._pushed_at)
 
     def _has_a_place(self, now: float) -> bool:
-        if not self._near and not self._host.is_relay(self._name):
+        if not self.near and not self._host.is_relay(self._name):
             self._number = self._waits = None
         elif self._number is None and self.ready:
             self._aim(now)
@@ -114,7 +114,7 @@ class Pushes:
         self._number = None
         if not self.ready or not host.is_relay(self._name):
             self._waits = None
-        elif self._near or not host.is_ahead_beside(self._name) or self._has_waited(now):
+        elif self.near or not host.is_ahead_beside(self._name) or self._has_waited(now):
             self._number, self._waits = start, None
 
     def _has_waited(self, now: float) -> bool:

@@ -77,6 +77,10 @@ class Standings:
             standing = self._of[origin] = Standing()
         return standing
 
+    def forget(self, origin: int) -> None:
+        """Nothing is known of an origin any more."""
+        self._of.pop(origin, None)
+
     def learn(self, report: Report) -> list[LogKey] | None:
         """Take in a report; the logs that moved in what its maker holds, None if it is not new."""
         standing = self.of(report.origin)

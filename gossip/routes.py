@@ -33,8 +33,8 @@ class Routes:
         self.mates = [name for name in self._site if name != me and self.is_near(name)]
 
     def is_near(self, name: str) -> bool:
-        """Whether a node is in this node's own site."""
-        return self._site[name] == self._site[self._me]
+        """Whether a member is in this node's own site; to who is no member, all are far."""
+        return name in self._site and self._site[name] == self._site.get(self._me)
 
     def rank(self, origin: int, site: str) -> list[str]:
         """The nodes of a site in the order in which they are the origin's relay there."""
@@ -55,5 +55,7 @@ class Routes:
 
     def before(self, origin: int, works: Works) -> list[str]:
         """The mates that work and come before this node in taking the origin's commits."""
+        if self._me not in self._site:
+            return []
         rank = self.rank(origin, self._site[self._me])
         return list(filter(works, takewhile(self._me.__ne__, rank)))

@@ -84,8 +84,8 @@ class Settlement:
             self._reported[origin] = frontier
 
     def promised(self, origin: int) -> int:
-        """The time of a member's newest promise."""
-        return self._promised[origin]
+        """The time of a member's newest promise; 0 of who is none."""
+        return self._promised.get(origin, 0)
 
     def watermark(self, shard: int) -> int:
         """The watermark as it was last advanced."""

@@ -64,6 +64,8 @@ class Comparing:
     def question(self, name: str) -> Compare | None:
         """What to ask a member now, if it is time to compare or a comparison is under way."""
         turn = self.turns.get(name)
+        if name not in self._store.members:
+            return None
         if turn is None:
             turn = self.turns[name] = Turn(self._next(name))
         if turn.session is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from ..gossip.members import Member
 from ..storage.errors import ConfigError
 from ..storage.limits import (
     COMPARE_SECONDS,
+    EVICT_AFTER_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_CLOCK_OFFSET_MS,
     MEMBERS_MAX,
@@ -21,9 +23,11 @@ from ..storage.limits import (
     SEGMENT_BYTES,
     SHARDS_DEFAULT,
     SHARDS_MAX,
+    SILENCE_SECONDS,
 )
 
 NAME_BYTES_MAX = 64
+_EVICT_SECONDS_MIN = 5 * SILENCE_SECONDS  # a link that breaks and comes up again is no loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Tuning:
     max_clock_offset_ms: int = MAX_CLOCK_OFFSET_MS  # DESIGN 4; the same at all nodes
     compare_seconds: float = COMPARE_SECONDS  # between two comparisons with a member nearby
     scrub_seconds: float = SCRUB_SECONDS  # in which all that is on the disk is read once
+    evict_after_seconds: float | None = EVICT_AFTER_SECONDS  # of silence; None: never by itself
+    all_confirm: bool = False  # a start is sure of its directory only once all members say so
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,32 @@ def parse(text: str) -> ClusterConfig:
     cluster = document.get("cluster")
     if not isinstance(cluster, dict):
         raise ConfigError("there is no [cluster] table; it needs at least `name`")
-    _only(cluster, "[cluster]", {"name", "shards"})
+    _only(cluster, "[cluster]", {"name", "shards", "evict_after", "confirm"})
     shards = cluster.get("shards", SHARDS_DEFAULT)
     if type(shards) is not int or not 1 <= shards <= SHARDS_MAX:
         raise ConfigError(f"shards is {shards!r}; use a whole number from 1 to {SHARDS_MAX}")
-    return ClusterConfig(
-        _name(cluster.get("name"), "cluster.name"), shards, _members(document.get("member"))
-    )
+    tuning = Tuning(evict_after_seconds=_evict_after(cluster), all_confirm=_all_confirm(cluster))
+    name = _name(cluster.get("name"), "cluster.name")
+    return ClusterConfig(name, shards, _members(document.get("member")), tuning)
+
+
+def _evict_after(cluster: dict[str, Any]) -> float | None:
+    value = cluster.get("evict_after", EVICT_AFTER_SECONDS)
+    if value == "off":
+        return None
+    if type(value) not in (int, float) or not _EVICT_SECONDS_MIN <= value < inf:
+        raise ConfigError(
+            f"evict_after is {value!r}; use seconds, {_EVICT_SECONDS_MIN:g} or more, as 60, "
+            'or "off"'
+        )
+    return float(value)
+
+
+def _all_confirm(cluster: dict[str, Any]) -> bool:
+    value = cluster.get("confirm", "majority")
+    if value not in ("majority", "all"):
+        raise ConfigError(f'confirm is {value!r}; use "majority" or "all"')
+    return bool(value == "all")
 
 
 def _members(rows: Any) -> tuple[Member, ...]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, KEEP
+from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, KEEP, Commit
 
 OrderKey = tuple[int, int, int]  # (stamp, site priority, origin)
 
@@ -75,6 +75,34 @@ class Held:
 
     def __lt__(self, other: Held) -> bool:
         return self.key < other.key
+
+
+class Standing(NamedTuple):
+    """A tentative commit with what would become of it if nothing else came."""
+
+    held: Held
+    outcome: int
+    first_revision: int
+
+
+def held_of(commit: Commit, priority: int, position: int, length: int) -> Held:
+    """What the fold needs of a commit."""
+    held = Held()
+    held.key = (commit.hlc, priority, commit.origin)
+    held.stream = commit.stream
+    held.shard = commit.shard
+    held.seq = commit.seq
+    held.id = commit.id
+    held.hash = commit.hash
+    held.count = commit.count
+    held.expected = commit.expected
+    held.policy = commit.policy
+    held.position = position
+    held.length = length
+    held.durable = True
+    held.known_before = False
+    held.outcome = TENTATIVE
+    return held
 
 
 def fits(expected: int, revision: int) -> bool:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from ..gossip.frontier import LogKey
 from ..storage import keys
@@ -25,10 +24,10 @@ from .fold import (
     ACCEPTED,
     KEPT,
     REJECTED,
-    TENTATIVE,
     Held,
     OrderKey,
     ShardFold,
+    Standing,
     StreamFold,
 )
 from .trees import Trees
@@ -59,6 +58,8 @@ class History:
         self.tentative_commits = 0
         self.state: bytes | None = None  # the last state record on disk
         self.hole: int | None = None  # damage from which on a replay has to read again
+        self.oldest_stray: Callable[[], int | None] = lambda: None  # where in the log it is
+        self.membership: bytes | None = None  # what the epochs kept last, if the index lacks it
 
     # -- taking commits in ---------------------------------------------------------------------
 
@@ -69,11 +70,7 @@ class History:
 
     def insert_new(self, held: Held) -> None:
         """Add a commit whose id is not settled, or which knows that it is."""
-        shard = self._shards[held.shard]
-        overtaken = shard.insert(held)
-        if overtaken is not None:
-            self.stream(overtaken.stream).refold_from(overtaken)
-        self._pending_stream(held.stream).insert(held)
+        self._fold_in(held)
         log = (held.shard, held.key[2])
         unsettled = self._unsettled.get(log)
         if unsettled is None:
@@ -82,20 +79,51 @@ class History:
             if held.position < unsettled[-1].position:
                 self._healed.add(log)
             unsettled.append(held)
-        self.tentative_commits += 1
 
     def remove(self, held: Held) -> None:
         """Forget the newest commit of a log, which did not get to the disk."""
+        self.fold_out(held)
+        log = (held.shard, held.key[2])
+        self._unsettled[log].pop()
+        if not self._unsettled[log]:
+            del self._unsettled[log]
+
+    def fold_in(self, held: Held) -> None:
+        """Show a commit that has no place in any log."""
+        held.known_before = self._index.get(keys.commit_key(held.id, held.shard)) is not None
+        self._fold_in(held)
+
+    def _fold_in(self, held: Held) -> None:
+        overtaken = self._shards[held.shard].insert(held)
+        if overtaken is not None:
+            self.stream(overtaken.stream).refold_from(overtaken)
+        self._pending_stream(held.stream).insert(held)
+        self.tentative_commits += 1
+
+    def fold_out(self, held: Held) -> None:
+        """Show a tentative commit no more."""
         first = self._shards[held.shard].remove(held)
         if first is not None:
             self.stream(first.stream).refold_from(first)
         self._streams[held.stream].remove(held)
         self._rest(held.stream)
-        log = (held.shard, held.key[2])
-        self._unsettled[log].pop()
-        if not self._unsettled[log]:
-            del self._unsettled[log]
         self.tentative_commits -= 1
+
+    def cut(self, log: LogKey, limit: int) -> list[Held]:
+        """End a log at a sequence; what was above it, which stays in the fold."""
+        unsettled = self._unsettled.get(log, deque())
+        above: list[Held] = []
+        while unsettled and unsettled[-1].seq > limit:
+            above.append(unsettled.pop())
+        if not unsettled:
+            self._unsettled.pop(log, None)
+            self._healed.discard(log)
+        self.trees.end(log)
+        return above
+
+    def tentative_with(self, commit_id: bytes, shard: int) -> list[Held]:
+        """The tentative commits with an id."""
+        return self._shards[shard].by_id.get(commit_id, [])
 
     def settle(self, shard_number: int, watermark: int, commits_max: int) -> list[Held]:
         """Make final what lies at or below a stamp, or the first so many commits of it; these.
@@ -182,6 +210,9 @@ class History:
             if self.state is not None:
                 self._puts.append((keys.STATE, self.state))
                 self.state = None
+            if self.membership is not None:
+                self._puts.append((keys.MEMBERSHIP, self.membership))
+                self.membership = None
             self._puts += self.trees.take_unwritten()
             self._index.write(self._puts)
             self._puts = []
@@ -189,8 +220,8 @@ class History:
     def oldest_unsettled(self) -> int:
         """Where in the log the oldest commit that is not settled may be."""
         oldest = self._log.durable  # what came later may not be held yet
-        if self.hole is not None:
-            oldest = min(oldest, self.hole)
+        for known in (self.hole, self.oldest_stray()):
+            oldest = oldest if known is None else min(oldest, known)
         for log, unsettled in self._unsettled.items():
             oldest = min(oldest, unsettled[0].position)
             if log in self._healed:  # a copy stands behind what follows it
@@ -434,6 +465,10 @@ class History:
         """The last state record before there, if the index has it."""
         return self._index.get(keys.STATE)
 
+    def stored_membership(self) -> bytes | None:
+        """What the epochs had kept when the index was last written."""
+        return self._index.get(keys.MEMBERSHIP)
+
     def synced(self) -> int:
         """Up to where the log was on disk when the index was last written."""
         return self._stored_number(keys.SYNCED)
@@ -455,34 +490,6 @@ class History:
     def header(self, position: int, length: int) -> Commit:
         """A commit without its payloads. Raises DamagedLog."""
         return read_header(self.body(position, length))
-
-
-class Standing(NamedTuple):
-    """A tentative commit with what would become of it if nothing else came."""
-
-    held: Held
-    outcome: int
-    first_revision: int
-
-
-def held_of(commit: Commit, priority: int, position: int, length: int) -> Held:
-    """What the fold needs of a commit."""
-    held = Held()
-    held.key = (commit.hlc, priority, commit.origin)
-    held.stream = commit.stream
-    held.shard = commit.shard
-    held.seq = commit.seq
-    held.id = commit.id
-    held.hash = commit.hash
-    held.count = commit.count
-    held.expected = commit.expected
-    held.policy = commit.policy
-    held.position = position
-    held.length = length
-    held.durable = True
-    held.known_before = False
-    held.outcome = TENTATIVE
-    return held
 
 
 def _end_of_prefix(prefix: bytes) -> bytes:

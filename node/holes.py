@@ -33,6 +33,11 @@ class Holes:
         self.lost: dict[LogKey, set[int]] = {}  # held, but their records can't be read
         self.healed = 0  # commits, since the start
 
+    def identify(self, mine: int) -> None:
+        """This node goes on under another origin: what it lacks of its old log stays."""
+        self._mine = mine
+        self.unsure = False
+
     @property
     def first(self) -> int | None:
         """Where in the log the first damage is that has torn something; None if nothing has."""
@@ -42,6 +47,10 @@ class Holes:
     def mine(self) -> bool:
         """Whether commits of this node itself are missing, or may be."""
         return self.unsure or any(origin == self._mine for _, origin in self._known)
+
+    def had(self, log: LogKey, arrived: int) -> int:
+        """How many commits of a log there were at least."""
+        return max(arrived, self._known.get(log, 0))
 
     def missing(self, arrived: Callable[[LogKey], int]) -> int:
         """How many commits are known to be missing or unreadable."""
@@ -53,6 +62,10 @@ class Holes:
 
     def __contains__(self, log: LogKey) -> bool:
         return log in self._known
+
+    def torn_logs(self) -> list[LogKey]:
+        """Logs that lack commits which were here."""
+        return [*self._known]
 
     def torn_shards(self) -> set[int]:
         """Shards that lack commits which were here."""
@@ -89,6 +102,17 @@ class Holes:
         for log, seq in self._known.items():
             there[log] = max(seq, there.get(log, 0))
         return [(*log, seq) for log, seq in sorted(there.items())]
+
+    def cut(self, log: LogKey, limit: int, held: int) -> list[Stranded]:
+        """A log ends at a sequence: nothing above is missing; what was stranded there."""
+        if self._known.get(log, 0) <= limit:
+            return []
+        waiting = self._stranded.get(log, deque())
+        above = [one for one in waiting if one.seq > limit]
+        self._stranded[log] = deque(one for one in waiting if one.seq <= limit)
+        self._known[log] = min(limit, self._known[log])
+        self.closed(log, held)
+        return above
 
     def stretches(self, arrived: Callable[[LogKey], int]) -> list[tuple[int, int, int, int]]:
         """What to ask peers for: (shard, origin, after, until)."""

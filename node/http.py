@@ -35,6 +35,7 @@ from . import render
 from .digest import digest, read_cut
 from .http_read import Reads
 from .intake import draft_of
+from .members_api import MembersApi
 from .metrics import CONTENT_TYPE, metrics
 from .node import Node
 from .position import commit_position
@@ -47,7 +48,8 @@ _PROBLEM: Final = "application/problem+json"
 _ACKS: Final = ("local", "settled")
 _LATER_ACKS: Final = ("site", "quorum", "each_site", "all")
 _EXPECTED: Final = {"any": EXPECT_ANY, "none": EXPECT_NONE, "exists": EXPECT_EXISTS}
-_LATER_PATHS: Final = ("/openapi.json", "/v1/members")
+_LATER_PATHS: Final = ("/openapi.json",)
+_READY_STATES: Final = {"ready", "forming", "joining", "unsure"}  # they take appends
 _DRILL_SECONDS_MAX: Final = 3600.0
 
 # Names of headers, made once: looking one up by a plain text costs as much as the rest.
@@ -67,6 +69,7 @@ class Face:
         self._node = node
         self._drills = drills
         self._reads = Reads(node)
+        self._api = MembersApi(node)
         self._events: dict[str, Handler] = {
             "POST": self._append,
             "GET": self._reads.stream_events,
@@ -79,6 +82,7 @@ class Face:
             "/v1/conflicts": {"GET": self._reads.conflicts},
             "/v1/status": {"GET": self._status},
             "/v1/digest": {"GET": self._digest},
+            "/v1/members": {"GET": self._members, "POST": self._order},
             "/v1/drills": {"POST": self._drill},
             "/livez": {"GET": self._live},
             "/readyz": {"GET": self._ready},
@@ -177,12 +181,21 @@ class Face:
         query.only("cut")
         return _json(digest(self._node, read_cut(query.get("cut", ""))))
 
+    async def _members(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        query.only()
+        return _json(self._api.members())
+
+    async def _order(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
+        query.only()
+        code, answer = await self._api.order(await _body(request))
+        return _json(answer, code)
+
     async def _live(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         return _json({"status": "live"})
 
     async def _ready(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         state = state_of(self._node)
-        if state not in {"ready", "forming"}:
+        if state not in _READY_STATES:
             raise Unavailable(f"this node is {state.replace('_', ' ')}; /v1/status says more")
         return _json({"status": state})
 
@@ -355,5 +368,6 @@ def _receipt_json(receipt: Receipt) -> bytes:
     )
 
 
-def _json(value: Any) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def _json(value: Any, status: int = 200) -> web.Response:
+    body = msgspec.json.encode(value)
+    return web.Response(status=status, body=body, content_type="application/json")

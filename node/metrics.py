@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .node import Node
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-_STATES: Final = ("ready", "forming", "healing", "disk_full", "clock_ahead", "stranger", "failed")
+_STATES: Final = (
+    *("ready", "forming", "joining", "unsure", "leaving", "left"),
+    *("healing", "disk_full", "clock_ahead", "stranger", "failed"),
+)
 _Rows = Iterable[tuple[list[str], float | None]]
 
 
@@ -34,6 +37,7 @@ class _Collected(Collector):
         about = {key: str(said[key]) for key in ("node", "site", "cluster", "version", "boot")}
         yield InfoMetricFamily("anabranch_node", "Who this node is.", value=about)
         yield from _of_the_node(said)
+        yield from _of_the_membership(said)
         yield from _of_the_log(said["log"], said["repair"])
         yield from _of_the_peers(said["peers"], said["repair"]["compared"])
 
@@ -69,6 +73,18 @@ def _of_the_node(said: dict[str, Any]) -> Iterator[Metric]:
     )
     disputed = _one(len(said["disputed_shards"]))
     yield _gauge("disputed_shards", "Shards that have stopped settling.", disputed)
+
+
+def _of_the_membership(said: dict[str, Any]) -> Iterator[Metric]:
+    yield _gauge("epoch", "Number of the epoch; 0 while forming.", _one(said["epoch"]))
+    yield _gauge("members", "Members of the epoch.", _one(len(said["members"])))
+    silent = [([one["name"]], one["silent_seconds"]) for one in said["suspected"]]
+    what = "How long nothing was heard of each suspected member."
+    yield _gauge("suspected_seconds", what, silent, "member")
+    yield _gauge("strays", "Commits that wait for a place in the order.", _one(said["strays"]))
+    joining = said["joining"] or {"copied": None, "of": None}
+    yield _gauge("joining_copied_commits", "Copied by a node that joins.", _one(joining["copied"]))
+    yield _gauge("joining_commits", "What it has to copy in all.", _one(joining["of"]))
 
 
 def _of_the_log(log: dict[str, Any], repair: dict[str, Any]) -> Iterator[Metric]:

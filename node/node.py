@@ -9,29 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from ..gossip.clocks import Clocks
 from ..gossip.members import Members
 from ..gossip.outbox import Outbox
+from ..gossip.sureness import Sureness
 from ..gossip.transport import Link, Network
-from ..storage.commit import Draft, shard_of
+from ..storage.commit import Draft
 from ..storage.disk import Disk
 from ..storage.errors import (
     AnabranchError,
     DamagedIndex,
-    DamagedLog,
     DiskFull,
-    Overloaded,
-    RevisionConflict,
-    SyncFailed,
-    Unavailable,
-    Unconfirmed,
-    Unprocessable,
 )
 from ..storage.index import Index
-from ..storage.keys import Place
 from ..storage.limits import (
     CEILING_AHEAD_MS,
     SETTLE_PAUSE_SECONDS,
@@ -40,19 +34,24 @@ from ..storage.log import Log
 from ..storage.sealer import Sealer
 from ..storage.stamp import milliseconds, stamp_of
 from ..storage.state import State
+from .appends import Appends
 from .clock import Clock, Random
 from .comparing import Comparing
 from .config import ClusterConfig
-from .fold import SHADOWED, TENTATIVE, Held, OrderKey, fits
+from .fold import Held
 from .history import History
-from .receipt import Receipt, place_receipt, settled_receipt, tentative_receipt
+from .membership import Membership
+from .receipt import Receipt
 from .recovery import Recovered, recover
+from .reorigination import Reorigination
 from .repair import Repair
 from .replication import Replication
 from .room import Room
 from .scrub import Scrub
 from .settler import Settler
 from .store import Store
+from .strays import Strays
+from .suspects import Suspects
 
 _log = logging.getLogger(__name__)
 
@@ -87,8 +86,8 @@ class Node:
         self._index = index
         self._network = network
         self._on_failure = on_failure
-        self._tasks: list[asyncio.Task[None]] = []
-        self._final: dict[OrderKey, list[asyncio.Future[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.appends = Appends(self)
         self._settling = False  # before long
         self._settling_now = False
         self._ended = False
@@ -110,14 +109,21 @@ class Node:
             if not self.log.durable:  # but nobody may hear of an origin that is not stored
                 await self.kill()
                 raise
-        dialers = self.replication.dialers.values()
         parts = [self._beat(), self.scrub.run(), Sealer(self._disk, self.log).run()]
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(part) for part in [one.run() for one in dialers] + parts]
-        for task in self._tasks:
-            task.add_done_callback(self._task_ended)
+        after = self.config.tuning.evict_after_seconds
+        parts += [Suspects(self.members, self.membership, after, self.clock.monotonic).tell()]
+        for part in [*parts, self.membership.run(), self.membership.reorigination.run()]:
+            self._spawn(part)
+        self.replication.start(self._spawn)
+        self.membership.look()
         for gap in self.log.gaps:
             self.repair.damaged(gap.position, gap.end)
+
+    def _spawn(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(part)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
 
     def _read_back(self) -> Recovered:
         """Open log and history."""
@@ -130,15 +136,17 @@ class Node:
             segment_bytes=self.config.tuning.segment_bytes,
         )
         self.history = History(self._index, self.log, self.config.shards)
+        self.strays = Strays(self.history, self.appends.settled)
         try:
-            recovered = recover(self.log, self.history, self.members)
+            recovered = recover(self.log, self.history, self.members, self.strays)
         except DamagedIndex:
             self._index.condemn()
             raise
         self.boot = self.random.word()
+        self._fresh = recovered.state is None
         if recovered.state is None:
             recovered.state = self._first_state()
-        self.members.bind(self.me.name, recovered.state.origin)
+            self.members.identify(recovered.state.origin)
         _log.info(
             "%s starts: origin %016x, boot %016x, %d records read back, %d commits tentative",
             self.me.name,
@@ -152,9 +160,10 @@ class Node:
     def _join(self, recovered: Recovered) -> None:
         """Make the parts of the node from what was read back."""
         tuning = self.config.tuning
-        self.outbox = Outbox(self.members.origin(self.me.name) or 0, tuning.push_window_bytes)
+        self.outbox = Outbox(self.members.identity, tuning.push_window_bytes)
         self.store = self._open_store(recovered)
         self.settler = Settler(self.store, self.members)
+        self.membership = self._open_membership()
         self.repair = Repair(
             self.store,
             self.settler,
@@ -176,6 +185,7 @@ class Node:
             self.store,
             self.settler,
             self.outbox,
+            membership=self.membership,
             repair=self.repair,
             comparing=self.comparing,
             room=self.room,
@@ -189,6 +199,36 @@ class Node:
             on_learned=self.settle_soon,
             on_failure=self.fail,
         )
+        self.membership.begin(recovered.epochs)
+
+    def _open_membership(self) -> Membership:
+        now = self.clock.monotonic()
+        tuning = self.config.tuning
+        sureness = Sureness(self.log.end, now, all_confirm=tuning.all_confirm, sure=self._fresh)
+        return Membership(
+            self.store,
+            self.settler,
+            sureness=sureness,
+            clock=self.clock,
+            random=self.random,
+            tuning=tuning,
+            on_entered=self._on_entered,
+            on_posted=lambda: self.replication.wake(),  # noqa: PLW0108 - made after this
+            linked=lambda: self.replication.linked,
+            told=lambda: self.replication.has_told,
+            reorigination=Reorigination(
+                self.store,
+                lambda: self.appends.check_ready(self.clock.wall_ms(), again=True),
+                self.clock.wall_ms,
+            ),
+        )
+
+    def _on_entered(self) -> None:
+        """This node is in another epoch, or has another origin."""
+        self.replication.look()
+        self.outbox = self.replication.outbox
+        self.renew_report()
+        self.settle_soon()
 
     def _first_state(self) -> State:
         origin = self.random.word()
@@ -201,7 +241,16 @@ class Node:
         return self.store.state(everything=True)
 
     def _open_store(self, recovered: Recovered) -> Store:
-        store = Store(self.log, self.history, self.members, recovered, self.boot, self._on_group)
+        store = Store(
+            self.log,
+            self.history,
+            self.members,
+            recovered,
+            self.strays,
+            boot=self.boot,
+            provisional=self.random.word(),
+            on_group=self._on_group,
+        )
         store.on_rejoined = lambda log: self.outbox.skip(log[0], store.frontier[log])
         for (shard, origin), seq in recovered.frontier.items():
             if origin == store.origin:
@@ -225,19 +274,17 @@ class Node:
 
     async def end_links(self) -> None:
         """Dial and answer nobody any more."""
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.replication.close()
         await self.repair.close()
 
     async def _end_tasks(self) -> None:
         self._ended = True
         await self.end_links()
-        for futures in self._final.values():
-            for future in futures:
-                future.cancel()
+        self.appends.cancel()
 
     def fail(self, error: AnabranchError) -> None:
         """End because of an error that nothing can be trusted after."""
@@ -249,6 +296,7 @@ class Node:
             self._on_failure(error)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("a part of the node ended by itself", exc_info=error)
             self.fail(
@@ -262,113 +310,7 @@ class Node:
 
         Raises CallerError, Unavailable, DiskFull: then nothing was written; and Unconfirmed.
         """
-        try:
-            return await self._append(draft, ack, timeout)
-        except DamagedLog as error:  # found while looking up what is here; it may be written by now
-            self.repair.notice(error)
-            raise _unconfirmed(error) from error
-
-    async def _append(self, draft: Draft, ack: str, timeout: float) -> Receipt:
-        wall_ms = self.clock.wall_ms()
-        self._ready_to_append(wall_ms)
-        shard = shard_of(draft.stream, self.config.shards)
-        self.repair.check_own(shard)
-        known = self.history.find(draft.commit_id, shard) if draft.named else None
-        if known is not None:
-            return await self._append_again(draft, known, ack, timeout)
-        revision = self.history.last_revision(draft.stream, shard)
-        if not fits(draft.expected, revision):
-            raise RevisionConflict(
-                _conflict_text(draft.stream, draft.expected, revision),
-                draft.stream,
-                draft.expected,
-                revision,
-            )
-        held = self.store.stamp(draft, wall_ms)
-        await self._durable(held)
-        return await self._receipt(held, ack, timeout, duplicate=False)
-
-    async def _durable(self, held: Held) -> None:
-        """Return when a commit of this node is on disk."""
-        try:
-            await self.log.wait(held.position)
-        except SyncFailed as error:
-            raise _unconfirmed(error) from error
-
-    async def _append_again(
-        self, draft: Draft, known: Held | Place, ack: str, timeout: float
-    ) -> Receipt:
-        """Answer a repeated append as the first time."""
-        if isinstance(known, Held):
-            await self._durable(known)
-        first = self.history.header(known.position, known.length)
-        if first.entry != draft.entry:
-            raise Unprocessable(
-                f"commit {draft.commit_id.hex()} of stream {draft.stream!r} is here already with "
-                "another body: the same Idempotency-Key, or the same event ids, name the same "
-                "append. Use a new key for a new append"
-            )
-        if isinstance(known, Place):
-            return place_receipt(known, first, duplicate=True)
-        return await self._receipt(known, ack, timeout, duplicate=True)
-
-    async def _receipt(self, held: Held, ack: str, timeout: float, *, duplicate: bool) -> Receipt:
-        if ack == "settled" and held.outcome == TENTATIVE:
-            await self._until_settled(held, timeout)
-        if held.outcome == SHADOWED:
-            return self._first_of_its_id(held)
-        if held.outcome != TENTATIVE:
-            return settled_receipt(held, duplicate=duplicate)
-        outcome, revision = self.history.tentative_outcome(held)
-        if outcome == SHADOWED:  # a copy that came by another node stands before it
-            return self._first_of_its_id(held, reached=ack != "settled")
-        return tentative_receipt(
-            held, outcome, revision, duplicate=duplicate, reached=ack != "settled"
-        )
-
-    async def _until_settled(self, held: Held, timeout: float) -> None:
-        """Return when a commit is settled, or the time is up."""
-        future = asyncio.get_running_loop().create_future()
-        waiting = self._final.setdefault(held.key, [])
-        waiting.append(future)
-        self.replication.ask_to_close(held.key[0])
-        self.settle_soon()
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await future
-        finally:
-            waiting.remove(future)
-            if not waiting:
-                self._final.pop(held.key, None)
-
-    def _first_of_its_id(self, held: Held, *, reached: bool = True) -> Receipt:
-        """The receipt of the commit that a shadowed one repeats."""
-        first = self.history.find(held.id, held.shard)
-        if first is None:
-            raise TypeError("a shadowed commit has one before it")
-        header = self.history.header(first.position, first.length)
-        if header.entry != self.history.header(held.position, held.length).entry:
-            raise Unprocessable(
-                f"another append with the id {held.id.hex()} and another body comes first in the "
-                "order; this one is not shown. Use a new Idempotency-Key"
-            )
-        if isinstance(first, Place):
-            return place_receipt(first, header, duplicate=True)
-        outcome, revision = self.history.tentative_outcome(first)
-        return tentative_receipt(first, outcome, revision, duplicate=True, reached=reached)
-
-    def _ready_to_append(self, wall_ms: int) -> None:
-        if self.failure is not None:
-            raise Unavailable(f"this node is about to end: {self.failure}")
-        needs = self.replication.stranger
-        if needs is not None:
-            raise Unavailable(needs)
-        if self.clocks.ahead_ms(self.store.hlc.last, wall_ms) > 0 or self.clocks.is_ahead:
-            raise Unavailable(self.ahead_text() or "this node's clock was ahead; try again")
-        if self.log.full:
-            raise Overloaded("more is waiting for the disk than fits; try again in a moment")
-        self.room.check()
+        return await self.appends.append(draft, ack, timeout)
 
     def ahead_text(self) -> str | None:
         """Why this node's stamps would be held back by the others; None if they are fine."""
@@ -397,7 +339,7 @@ class Node:
         self.store.dropped(end)
 
     def _on_group(self, group: list[tuple[Held, bytes]]) -> None:
-        if group and self.replication.dialers:
+        if group:
             self.replication.publish(group)
         self.renew_report()
         if self.history.tentative_commits:
@@ -414,7 +356,7 @@ class Node:
     def settle_soon(self) -> None:
         """Settle at the end of this turn of the loop if somebody waits for it, else before long."""
         loop = asyncio.get_running_loop()
-        if self._final:
+        if self.appends.waiting:
             if not self._settling_now:
                 self._settling_now = True
                 loop.call_soon(self._settle)
@@ -427,11 +369,9 @@ class Node:
         if self.failure is not None or self._ended or not self.room.can_settle:
             return
         done = self.settler.round()
-        if self._final:
+        if self.appends.waiting:
             for held in done.settled:
-                for future in self._final.pop(held.key, ()):
-                    if not future.done():  # its caller may have gone
-                        future.set_result(None)
+                self.appends.settled(held)
         if done.more:
             self._settling_now = True
             asyncio.get_running_loop().call_soon(self._settle)
@@ -440,6 +380,7 @@ class Node:
         while True:
             await self._until_next_beat()
             self.settler.next_claim()
+            self.membership.beat()
             self.renew_report()
             self.settle_soon()
             self.repair.hear()
@@ -467,18 +408,3 @@ class Node:
     async def durable_before_read(self) -> None:
         """Return when all that is in the fold now is on disk: a reader sees nothing that may go."""
         await self.log.wait_all()
-
-
-def _unconfirmed(error: AnabranchError) -> Unconfirmed:
-    return Unconfirmed(
-        f"this append may survive or not: {error}. Send it again with the same Idempotency-Key, at "
-        "another node or here when it is up again"
-    )
-
-
-def _conflict_text(stream: str, expected: int, revision: int) -> str:
-    wanted = {-1: "an empty stream", -3: "a stream with events"}.get(
-        expected, f"revision {expected}"
-    )
-    there = "is empty" if revision < 0 else f"is at revision {revision}"
-    return f"{wanted} was expected, but stream {stream!r} {there}; read it and decide again"

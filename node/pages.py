@@ -13,8 +13,8 @@ from ..storage.commit import Commit, read_payloads, shard_of
 from ..storage.errors import NotFound
 from ..storage.keys import Place
 from ..storage.limits import PAGE_BYTES_MAX, PAGE_EVENTS_MAX
-from .fold import ACCEPTED, KEPT, OrderKey
-from .history import History, Standing
+from .fold import ACCEPTED, KEPT, OrderKey, Standing
+from .history import History
 from .position import position
 
 _SCANNED_MAX = 10 * PAGE_EVENTS_MAX  # with a filter: looked at before a page ends early

@@ -22,6 +22,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..gossip.epochs import kept_epoch
 from ..gossip.frontier import LogKey
 from ..gossip.members import Members
 from ..storage.commit import Commit, read_header
@@ -30,7 +31,9 @@ from ..storage.log import Log
 from ..storage.record import COMMIT, STATE
 from ..storage.segment import Found, Gap
 from ..storage.state import State, read_state
-from .history import History, held_of
+from .fold import held_of
+from .history import History
+from .strays import Strays
 
 _log = logging.getLogger(__name__)
 _SETTLED_AT_ONCE = 512
@@ -59,6 +62,9 @@ class Recovered:
     hole: int | None = None  # where the first damage is
     blind: bool = False
     unsure: bool = False  # of how many commits of its own there were
+    aside: set[int] = field(default_factory=set)  # own origins, members' or not
+    met: set[int] = field(default_factory=set)  # those of which a replay still meets commits
+    epochs: bytes = b""  # what the epochs kept last
     records: int = 0
 
     def torn(self, log: LogKey) -> bool:
@@ -66,7 +72,7 @@ class Recovered:
         return log in self.stranded or self.known.get(log, 0) > self.frontier.get(log, 0)
 
 
-def recover(log: Log, history: History, members: Members) -> Recovered:
+def recover(log: Log, history: History, members: Members, strays: Strays) -> Recovered:
     """Read the log back into a history, and the members' origins into their table.
 
     Raises DamagedLog, and ConfigError if the directory is not this node's of this cluster.
@@ -76,8 +82,9 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
         recovered.watermarks[shard] = history.mark(shard).watermark
     recovered.observed = max(recovered.watermarks.values())
     recovered.frontier.update(history.settled)
-    replay = _Replay(recovered, history, members)
-    start, state = history.replay_from(), history.checkpoint()
+    replay = _Replay(recovered, history, members, strays)
+    start, state, kept = history.replay_from(), history.checkpoint(), history.stored_membership()
+    replay.take_epochs(kept or b"")
     if state is None:
         start = log.segment_base(start)  # a segment begins with a state
     else:
@@ -103,10 +110,13 @@ def recover(log: Log, history: History, members: Members) -> Recovered:
 class _Replay:
     """The pass over the log."""
 
-    def __init__(self, recovered: Recovered, history: History, members: Members) -> None:
+    def __init__(
+        self, recovered: Recovered, history: History, members: Members, strays: Strays
+    ) -> None:
         self._of = recovered
         self._history = history
         self._members = members
+        self._strays = strays
         self._due: dict[int, int] = {}  # watermarks that shards have to be settled up to
         self._unplaced: list[Found] = []  # commits of whose origins nothing is known yet
 
@@ -131,11 +141,19 @@ class _Replay:
         """Take what a state says of the node, and make final what was."""
         of = self._of
         _check(state, self._members)
-        for name, _, _, origin in state.members:
-            self._members.bind(name, origin)
+        self._members.identify(state.origin)
+        self._members.found(state.members)
+        for origin in [state.origin, *state.aside]:
+            of.aside.add(origin)
+            self._members.own(origin)
+        self.take_epochs(state.epochs)
+        for shard, origin, seq in state.cut:
+            self._end((shard, origin), seq)
+            of.known[shard, origin] = min(seq, of.known.get((shard, origin), seq))
         of.state = state
         of.highest = max(of.highest, state.ceiling)
-        for shard, origin, seq in state.frontier:
+        for shard, origin, held in state.frontier:
+            seq = self._members.end((shard, origin), held)
             of.known[shard, origin] = max(seq, of.known.get((shard, origin), 0))
         if state.frontier:
             of.blind = False
@@ -147,6 +165,38 @@ class _Replay:
                 of.watermarks[shard] = self._due[shard] = watermark
         self._settle()
 
+    def take_epochs(self, kept: bytes) -> None:
+        """Take what the epochs kept: from here on the members are others."""
+        if not kept:
+            return
+        epoch, self._of.epochs = kept_epoch(kept), kept
+        if epoch.number < self._members.number or epoch.mark == self._members.mark:
+            return
+        self._members.enter(epoch)
+        self._history.membership = kept  # before anything that it made possible is settled
+        for log, seq in list(self._of.frontier.items()):
+            self._end(log, self._members.end(log, seq))
+        for log, waiting in list(self._of.stranded.items()):
+            while waiting and not self._members.has_place(log, waiting[-1].seq):
+                _, position, length = waiting.pop()
+                commit = read_header(self._history.body(position, length))
+                priority = self._members.priority(log[1]) or 0
+                self._strays.add(held_of(commit, priority, position, length))
+            if not waiting:
+                del self._of.stranded[log]
+        for log, seq in self._of.known.items():
+            self._of.known[log] = self._members.end(log, seq)  # a log without any is not torn
+
+    def _end(self, log: LogKey, limit: int) -> None:
+        """A log ends at a sequence: what was read of it above that has no place."""
+        limit = max(limit, self._history.settled.get(log, 0))  # the index may know what came later
+        if limit < self._of.frontier.get(log, 0):
+            self._strays.cut(log, limit)
+            self._of.frontier[log] = limit
+            self._of.newest.pop(log, None)
+        if not limit:
+            self._of.frontier.pop(log, None)
+
     def end(self) -> None:
         """The pass is over. Raises DamagedLog if something is missing though nothing is damaged."""
         of = self._of
@@ -157,6 +207,8 @@ class _Replay:
                 f"{shard} and origin {origin:016x}, but follows "
                 f"{of.frontier.get((shard, origin), 0)}: what lies between is missing"
             )
+        if of.state is not None and not self._members.complete:
+            _check_file(of.state, self._members)
         self._settle()
         of.unsure = of.blind
         of.known = {log: seq for log, seq in of.known.items() if of.torn(log)}
@@ -170,7 +222,7 @@ class _Replay:
         if of.hole is not None or of.stranded:
             torn = {log[0] for log in [*of.stranded, *of.known] if of.torn(log)}
         for shard in [shard for shard in self._due if shard not in torn]:
-            watermark = self._due.pop(shard)
+            watermark = self._strays.limit(shard, self._due.pop(shard))
             while history.settle(shard, watermark, _SETTLED_AT_ONCE):
                 history.write_settled()
 
@@ -180,7 +232,8 @@ class _Replay:
             commit = read_header(found.body)
         except BadFrame as error:
             raise DamagedLog(f"the record at {found.position:#x}: {error}") from None
-        if of.state is None or self._members.priority(commit.origin) is None:
+        priority = self._members.priority(commit.origin)
+        if of.state is None or priority is None:
             if of.hole is None:
                 why = f"is of origin {commit.origin:016x}, which no state record before it names"
                 if of.state is None:
@@ -188,10 +241,15 @@ class _Replay:
                 raise DamagedLog(f"the commit at {found.position:#x} {why}")
             self._unplaced.append(found)  # the state that names it is in the hole: the next does
             return
-        if commit.origin == of.state.origin:
+        if commit.origin in of.aside:
+            of.met.add(commit.origin)
             of.highest = max(of.highest, commit.hlc)
         of.observed = max(of.observed, commit.hlc)
         log = (commit.shard, commit.origin)
+        if not self._members.has_place(log, commit.seq):
+            held = held_of(commit, priority, found.position, len(found.body))
+            self._strays.add(held)
+            return
         last = of.frontier.get(log, 0)
         if commit.seq <= last:
             self._take_copy(log, commit, found)
@@ -212,8 +270,10 @@ class _Replay:
         self._of.frontier[log] = commit.seq
         self._of.newest[log] = commit.hlc
         held = held_of(commit, priority, found.position, len(found.body))
+        self._strays.regained(held)
         self._history.insert(held)
         self._history.trees.append(log, held.seq, held.hash)
+        self._strays.placed(held)
 
     def _strand(self, log: LogKey, commit: Commit, found: Found) -> None:
         """Keep a commit that came before those it follows: they are missing, or healed copies."""
@@ -245,11 +305,15 @@ def _check(state: State, members: Members) -> None:
             f"the data directory was made with {state.shards} shards, the file says "
             f"{members.shards}: the number is fixed when a cluster is made, correct the file"
         )
-    before = {(name, site, priority) for name, site, priority, _ in state.members}
+
+
+def _check_file(state: State, members: Members) -> None:
+    """Whether the file names the same members as that of a cluster that is still forming."""
+    before = {row[:3] for row in state.members}
     now = {(member.name, member.site, member.priority) for member in members.table}
     if before != now:
         odd = ", ".join(sorted({row[0] for row in before ^ now}))
         raise ConfigError(
             f"members, sites or priorities in the file are not those that the data directory was "
-            f"made with; they differ in: {odd}. The membership of a cluster can't be changed yet"
+            f"made with; they differ in: {odd}. While a cluster forms, its file can't be changed"
         )

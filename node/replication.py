@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from math import ceil
+from typing import Any
 
 from ..gossip.answering import answer
 from ..gossip.clocks import Clocks
+from ..gossip.coming import Coming
 from ..gossip.frontier import Frontier, LogKey
-from ..gossip.members import COPIED, Cause, Objection
-from ..gossip.messages import Compare, Compared, Hello, Message, Refuse, ReportMessage, Sender
+from ..gossip.members import Cause, Member, Objection
+from ..gossip.messages import (
+    Hello,
+    Message,
+    Refuse,
+    ReportMessage,
+    Sender,
+)
 from ..gossip.outbox import Outbox
 from ..gossip.pace import Budget
 from ..gossip.peer import Dialer
@@ -20,17 +29,25 @@ from ..gossip.reports import Report, Told
 from ..gossip.routes import Routes
 from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
-from ..storage.commit import Commit, receive
+from ..storage.commit import receive
 from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
-from ..storage.limits import IDLE_AFTER_SECONDS, IDLE_BEATS, SILENCE_SECONDS
+from ..storage.limits import (
+    IDLE_AFTER_SECONDS,
+    IDLE_BEATS,
+    SILENCE_SECONDS,
+)
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
+from .drill import Drill
 from .fold import Held
+from .membership import Membership
 from .repair import Repair
 from .room import Room
 from .settler import Settler
 from .store import Store
+from .stranger import Stranger
+from .welcome import Welcome
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +65,7 @@ class Replication:
         settler: Settler,
         outbox: Outbox,
         *,
+        membership: Membership,
         repair: Repair,
         comparing: Comparing,
         room: Room,
@@ -63,15 +81,17 @@ class Replication:
     ) -> None:
         self.outbox = outbox
         self._heartbeat_seconds = heartbeat_seconds
+        self._coming = Coming(clock.monotonic)
         self._stirred = clock.monotonic()  # when a commit was last stored
         self.pulling: set[LogKey] = set()
-        self.held_back: dict[LogKey, int] = {}  # the stamp that is ahead of time
-        self.stranger: str | None = None  # why this node is not taken for a member
+        self.welcome = Welcome(store, settler, room, clock, clocks, on_learned)
+        self._stranger = Stranger(store.members.me)
         self._store = store
         self._members = store.members
         self._settler = settler
+        self.membership = membership
         self._repair = repair
-        self._comparing = comparing
+        self.comparing = comparing
         self._room = room
         self._clock = clock
         self._clocks = clocks
@@ -82,16 +102,55 @@ class Replication:
         self._opened: dict[str, list[Link]] = {}  # links that others dialled, by their names
         self._closing: set[asyncio.Task[None]] = set()
         self._learned_at = 0  # the position of the record that names all origins known here
-        self._cut_until: dict[str, float] = {}
+        self._drill = Drill(clock.monotonic)
         self._to_pass_on: set[tuple[LogKey, int]] = set()  # of those on their way to the disk
         self.budget = Budget(pull_bytes_per_second, clock.monotonic())
-        self._routes = Routes(self._members.table, self._members.me)
-        others = [member for member in self._members.table if member.name != self._members.me]
-        self.traffic = {member.name: Traffic() for member in others}
-        self.dialers = {
-            member.name: Dialer(self, network, member, near=self._routes.is_near(member.name))
-            for member in others
-        }
+        self._network = network
+        self._dialing: dict[str, asyncio.Task[None]] = {}
+        self._spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]] | None = None
+        self.traffic: defaultdict[str, Traffic] = defaultdict(Traffic)
+        self.dialers: dict[str, Dialer] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Dial whoever is a member now or asks to be one, and nobody else."""
+        members = self._members
+        if members.complete:
+            self._stranger.is_known()
+        self._routes = Routes(members.table, members.me)
+        renamed = self.outbox.origin != self._store.origin
+        if renamed:  # the others know this node by its old origin: all links begin again
+            self.outbox = Outbox(self._store.origin, self.outbox.bytes_max)
+            self._hang_up([*self._opened])
+        waiting = [
+            Member(w.name, w.site, w.priority, w.url) for w in self.membership.waiting.values()
+        ]
+        there = {one.name: one for one in [*waiting, *members.sought, *members.others]}
+        there.pop(members.me, None)
+        for name, dialer in list(self.dialers.items()):
+            if dialer.member == there.get(name) and not renamed:
+                continue
+            del self.dialers[name]
+            if (task := self._dialing.pop(name, None)) is not None:
+                task.cancel()
+        for name, member in there.items():
+            near = self._routes.is_near(name)
+            if name not in self.dialers:
+                self.dialers[name] = Dialer(self, self._network, member, near=near)
+                self._dial(name)
+            self.dialers[name].is_near(near=near)
+        self._clocks.keep({origin for origin in members.origins if origin != self._store.origin})
+        self.wake()
+
+    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+        """Begin to dial."""
+        self._spawn = spawn
+        for name in self.dialers:
+            self._dial(name)
+
+    def _dial(self, name: str) -> None:
+        if self._spawn is not None:
+            self._dialing[name] = self._spawn(self.dialers[name].run())
 
     @property
     def heartbeat_seconds(self) -> float:
@@ -129,68 +188,58 @@ class Replication:
     def sender(self) -> Sender:
         """The head of every message."""
         store = self._store
-        return Sender(self._members.epoch, store.boot, store.log.durable, self._clock.wall_ms())
+        return Sender(self._members.number, store.boot, store.log.durable, self._clock.wall_ms())
 
-    async def meet(self, hello: Hello, boot: int) -> Objection | None:
+    async def meet(self, hello: Hello, sender: Sender) -> Objection | None:
         """Check who is there; a new origin is durable before it counts."""
         members = self._members
-        objection = members.objection(hello, boot)
+        objection = members.objection(hello, sender.epoch, sender.boot)
         if objection is not None:
             if objection.cause is Cause.KNOWN_AS:
-                self._we_are_strangers(hello.name, objection.text)
+                self._stranger.unknown_to(hello.name, objection.text)
             return objection
-        if members.learn(hello, boot):
+        before = members.table
+        new = members.learn(hello, sender.epoch, sender.boot)
+        if members.table != before:
+            self.look()
+        if new:
             self._learned_at = self._store.store_state(self._clock.wall_ms())
         position = self._learned_at  # also of what another link learned and may not see written
         await self._store.log.wait(position)
-        if self._settler.settlement is None and position == self._learned_at:
-            self._settler.begin()
-            self._renew_report()
+        if position == self._learned_at:
+            self.membership.founded()
+        self.membership.linked(hello.name)
         return None
+
+    @property
+    def stranger(self) -> str | None:
+        """Why this node is not taken for a member."""
+        return self._stranger.why
 
     def refused(self, name: str, refusal: Refuse) -> None:
         """A peer does not want to talk to this node."""
         if refusal.cause == Cause.ORIGIN:
-            self._we_are_strangers(name, refusal.reason)
-        elif refusal.cause == Cause.COPIED and self.stranger is None:
-            self.stranger = f"{name} does not take this node for {self._members.me}: {COPIED}"
-            _log.critical("%s", self.stranger)
-
-    def _we_are_strangers(self, name: str, why: str) -> None:
-        if self.stranger is None:
-            me = self._members.me
-            self.stranger = (
-                f"{name} does not take this node for {me}: {why}. Its promises from before can't "
-                f"bind this directory. Start {me} with its old directory; if that is lost, {me} "
-                "has to be replaced as a member (a later version brings the command). Until then "
-                "append at another node"
-            )
-            _log.critical("%s", self.stranger)
+            self._stranger.unknown_to(name, refusal.reason)
+        elif refusal.cause == Cause.COPIED and self._stranger.copied_at(name):
+            self.membership.start_anew()  # its commits come back once the other one is stopped
 
     # -- cuts ------------------------------------------------------------------------------------
 
     def cut(self, names: list[str], seconds: float) -> None:
         """Break the links with some members, and refuse new ones for a while."""
-        until = self._clock.monotonic() + seconds
-        self._cut_until = dict.fromkeys(names, until) if seconds > 0 else {}
-        _log.warning("drill: links with %s are cut for %s s", ", ".join(names) or "nobody", seconds)
-        loop = asyncio.get_running_loop()
-        for name in names:
-            for link in list(self._opened.get(name, ())):
-                self._closing.add(task := loop.create_task(link.close()))
-                task.add_done_callback(self._closing.discard)
+        self._drill.begin(names, seconds)
+        self._hang_up(names)
         self.wake()
+
+    def _hang_up(self, names: list[str]) -> None:
+        """End the links that these have dialled."""
+        for link in [link for name in names for link in self._opened.get(name, ())]:
+            self._closing.add(task := asyncio.get_running_loop().create_task(link.close()))
+            task.add_done_callback(self._closing.discard)
 
     def is_cut(self, name: str) -> bool:
         """Whether a drill has cut the links with a member."""
-        until = self._cut_until.get(name)
-        if until is None:
-            return False
-        if self._clock.monotonic() < until:
-            return True
-        del self._cut_until[name]
-        _log.warning("drill: links with %s are no longer cut", name)
-        return False
+        return self._drill.holds(name)
 
     async def close(self) -> None:
         """End all links that others dialled."""
@@ -204,18 +253,27 @@ class Replication:
 
         Raises Refused if a newer start of the sender has said hello meanwhile.
         """
-        name = self._members.name(origin)
-        copied = name and self._members.objection_to_boot(name, origin, message.sender.boot)
+        name, sender = self._members.name(origin), message.sender
+        copied = name and self._members.objection_to_boot(name, origin, sender.boot)
         if copied:
             raise Refused(copied.text)
         clock, now = self._clock, self._clock.monotonic()
-        round_trip_ms = None if asked is None else ceil((now - asked) * 1000)
-        wall_ms = message.sender.wall_ms
-        self._clocks.learn(origin, wall_ms, clock.wall_ms(), round_trip_ms, at_seconds=now)
+        suspicion = self.membership.suspicion
+        if origin in self._members.joined:
+            self._store.seen.note(origin, sender.boot, sender.counter)
+            suspicion.heard(origin, now)
+            round_trip_ms = None if asked is None else ceil((now - asked) * 1000)
+            wall_ms = sender.wall_ms
+            self._clocks.learn(origin, wall_ms, clock.wall_ms(), round_trip_ms, at_seconds=now)
+        elif origin != self._store.origin:
+            self._store.seen.note(origin, sender.boot, sender.counter)
         for report in message.reports:
-            self._settler.learn(report)
-        if isinstance(message.body, ReportMessage) and message.body.close:
-            self._observe(message.body.close)
+            if self._settler.learn(report):
+                suspicion.heard(report.origin, now)
+        if isinstance(message.body, ReportMessage):
+            suspicion.told(origin, message.body.missed, now)
+            if message.body.close:
+                self._observe(message.body.close)
         if message.reports:
             self._on_learned()
 
@@ -249,6 +307,8 @@ class Replication:
     def pushes_to(self, name: str) -> bool:
         """Whether own commits are pushed to a member, or to its site's relay."""
         dialers = self.dialers
+        if name not in dialers or name not in self._members:
+            return False
         if self._routes.is_near(name):
             return dialers[name].pushes.live
         site = self._members.member(name).site
@@ -258,6 +318,8 @@ class Replication:
         """Whether own commits are to be pushed to this member: a mate, or its site's relay."""
         if self._routes.is_near(name):
             return True
+        if name not in self._members:
+            return False
         dialers = self.dialers
         return (
             self._routes.relay(
@@ -272,6 +334,8 @@ class Replication:
     def is_ahead_beside(self, name: str) -> bool:
         """Whether another node of a member's site has own commits that it will pass on to it."""
         mine, members = self._store.origin, self._members
+        if name not in members:
+            return False
         frontier = self.frontier_of(members.origin(name) or 0)
         for other in self._routes.rank(mine, members.member(name).site):
             dialer = self.dialers[other]
@@ -285,18 +349,21 @@ class Replication:
 
     def is_there(self, name: str) -> None:
         """A member has dialled: it can be dialled now too."""
-        if self.dialers[name].state != "connected":
+        if name in self.dialers and self.dialers[name].state != "connected":
             self.dialers[name].wake()
 
     def before(self, origin: int) -> list[str]:
         """The mates that come before this node in fetching an origin's commits."""
         return self._routes.before(origin, lambda one: self.dialers[one].state == "connected")
 
-    def a_mate_holds(self, log: LogKey, seq: int) -> bool:
-        """Whether a mate that can be reached holds a log so far."""
-        near = [name for name in self._routes.mates if self.dialers[name].state == "connected"]
-        origins = [self._members.origin(name) for name in near]
-        return any(self.frontier_of(one)[log] >= seq for one in origins if one is not None)
+    def mate_ahead(self, log: LogKey, seq: int) -> str | None:
+        """A mate that can be reached and holds more of a log than up to a sequence."""
+        for name in self._routes.mates:
+            origin = self._members.origin(name)
+            reached = self.dialers[name].state == "connected" and origin is not None
+            if reached and self.frontier_of(origin or 0)[log] > seq:
+                return name
+        return None
 
     def publish(self, group: list[tuple[Held, bytes]]) -> None:
         """Push what has become durable: own commits, and what mates get by this node."""
@@ -314,16 +381,16 @@ class Replication:
 
     def behind(self, origin: int) -> dict[LogKey, tuple[int, int]]:
         """Logs of which a member holds more, and may be asked for."""
-        wall = self._clock.wall_ms()
-        for log, stamp in list(self.held_back.items()):
-            if self._clocks.ahead_ms(stamp, wall) <= 0:
-                del self.held_back[log]
+        held_back = self.welcome.still_held_back()
         behind = self._store.frontier.behind(self.frontier_of(origin))
-        mine = self._store.origin
+        mine, members = self._store.origin, self._members
         return {
-            log: (own, theirs)
+            log: (own, members.end(log, theirs))
             for log, (own, theirs) in behind.items()
-            if log[1] != mine and log not in self.held_back and log not in self._store.holes
+            if log[1] != mine
+            and members.end(log, theirs) > own
+            and log not in held_back
+            and log not in self._store.holes
         }
 
     async def take(self, commits: list[bytes], name: str) -> None:
@@ -332,13 +399,17 @@ class Replication:
         What does not follow on what is here, is here already, or is ahead of time is left out;
         the report that answers tells which. Raises BadFrame if a commit is not well-formed.
         """
-        pass_on = bool(self._routes.mates) and not self._routes.is_near(name)
+        near = self._routes.is_near(name)
+        pass_on = bool(self._routes.mates) and not near
         for body in commits:
             commit = receive(body, self._members.shards)
-            if not self._repair.takes(commit, body) and self._welcome(commit):
+            log = (commit.shard, commit.origin)
+            if near and log not in self.pulling:  # then it is an answer
+                self._coming.passed_on(commit.origin)
+            if not self._repair.takes(commit, body) and self.welcome.takes(commit):
                 self._store.receive(commit, body)
                 if pass_on:
-                    self._to_pass_on.add(((commit.shard, commit.origin), commit.seq))
+                    self._to_pass_on.add((log, commit.seq))
         await self._stored()
 
     async def _stored(self) -> None:
@@ -346,62 +417,19 @@ class Replication:
         with suppress(DiskFull):
             await self._store.log.wait_all()
 
-    def _welcome(self, commit: Commit) -> bool:
-        log = (commit.shard, commit.origin)
-        if self._members.priority(commit.origin) is None or not self._room.can_settle:
-            return False
-        if commit.origin == self._store.origin and log not in self._store.holes:
-            return False
-        if commit.seq != self._store.arrived(*log) + 1 or commit.shard in self._settler.disputes:
-            return False
-        wall = self._clock.wall_ms()
-        if self._clocks.ahead_ms(commit.hlc, wall) > 0:
-            self._hold_back(commit, wall)
-            return False
-        broken = self._broken_promise(commit)
-        if broken is not None:
-            self._settler.dispute(
-                commit.shard,
-                f"{self._members.name(commit.origin)} sent commit {commit.id.hex()} of shard "
-                f"{commit.shard}, stamped {broken}",
-            )
-            return False
-        return True
-
-    def _broken_promise(self, commit: Commit) -> str | None:
-        """What is wrong with the stamp of a commit that is the next of its log."""
-        settlement = self._settler.settlement
-        if settlement is not None and commit.hlc <= settlement.watermark(commit.shard):
-            return "at a time that is settled: it broke its promise"
-        if commit.hlc <= self._store.newest(commit.shard, commit.origin):
-            return "not after the commit before it: its clock or its log is at fault"
-        return None
-
-    def _hold_back(self, commit: Commit, wall: int) -> None:
-        log = (commit.shard, commit.origin)
-        if not any(origin == commit.origin for _, origin in self.held_back):
-            _log.error(
-                "commits of %s are stamped %d ms ahead of the members' clocks and are held back "
-                "until then: correct the clock of that node",
-                self._members.name(commit.origin),
-                milliseconds(commit.hlc) - self._clocks.median_ms(wall),
-            )
-        self.held_back[log] = commit.hlc
-        if self._settler.settlement is not None:
-            self._settler.settlement.seen_ahead(log, commit.seq, commit.hlc)
-            self._on_learned()
-
     async def give(
         self, wanted: list[tuple[int, int, int, int]], bytes_max: int, name: str
     ) -> list[bytes]:
         """Commits of some stretches of logs, up to so many bytes (one at least)."""
         commits: list[bytes] = []
         size = 0
-        history, pushes = self._store.history, self.dialers[name].pushes
-        pushes.asked(self._clock.monotonic())
+        history, dialer = self._store.history, self.dialers.get(name)
+        pushes = None if dialer is None else dialer.pushes
+        if pushes is not None:
+            pushes.asked(self._clock.monotonic())
         for shard, origin, after, until in wanted:
             log = (shard, origin)
-            if not until and pushes.bring(log, after):
+            if pushes is not None and not until and pushes.bring(log, after):
                 continue
             held = self._store.frontier[log]
             held = min(held, until or held)
@@ -413,7 +441,7 @@ class Replication:
                     break
                 commits.append(body)
                 size += length
-                if not until:
+                if pushes is not None and not until:
                     pushes.given(log, seq)
             if size >= bytes_max:
                 break
@@ -427,31 +455,41 @@ class Replication:
             self._repair.notice(error)
             return None
 
-    def not_given(self, name: str) -> None:
+    def ended(self, name: str) -> None:
         """A link that a member dialled has ended: what it was given may not have come."""
-        self.dialers[name].pushes.not_given()
+        if name in self.dialers:
+            self.dialers[name].pushes.not_given()
+        self._coming.ended(self._members.origin(name) or 0)
 
-    # -- holes and comparing --------------------------------------------------------------------
+    def pushed_since(self, origin: int) -> float:
+        """When a member's commits began to come by pushes, its own or a mate's; 0 if they don't."""
+        return self._coming.since(origin)
+
+    def pushes(self, origin: int) -> None:
+        """A push of a member has come."""
+        self._coming.pushed(origin)
+
+    # -- the membership ---------------------------------------------------------------------------
+
+    @property
+    def linked(self) -> list[str]:
+        """The members that can be reached."""
+        return [
+            name
+            for name, dialer in self.dialers.items()
+            if dialer.state == "connected" and dialer.origin in self._members.joined
+        ]
+
+    @property
+    def has_told(self) -> bool:
+        """Whether a majority of the members is in this node's epoch, or in a later one."""
+        there = [dialer for name, dialer in self.dialers.items() if name in self._members]
+        told = sum(dialer.epoch >= self._members.number for dialer in there)
+        return 2 * told > len(self._members.table)
 
     def lacking(self, origin: int) -> list[tuple[int, int, int, int]]:
         """Stretches of logs that this node's disk has lost and that a member holds."""
         return self._repair.lacking(origin, self.frontier_of(origin))
-
-    def question(self, name: str) -> Compare | None:
-        """What to ask a member about what both have settled."""
-        return self._comparing.question(name)
-
-    def answered(self, name: str, answer: Compared) -> None:
-        """A member has answered the question."""
-        self._comparing.answered(name, answer)
-
-    def unanswered(self, name: str) -> None:
-        """The link was lost before the question was answered."""
-        self._comparing.unanswered(name)
-
-    async def compare(self, question: Compare, name: str) -> Compared:
-        """The answer to a member's question."""
-        return self._comparing.compare(question, name)
 
     # -- time and luck ---------------------------------------------------------------------------
 

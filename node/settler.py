@@ -8,12 +8,14 @@ bug or a forged disk. Then this node stops settling that shard, keeps all data, 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..gossip.frontier import Frontier
+from ..gossip.counting import EpochSettlement
+from ..gossip.epoch import Epoch
+from ..gossip.frontier import Frontier, LogKey
 from ..gossip.members import Members
 from ..gossip.reports import Claim, Report, Standings
-from ..gossip.settlement import Settlement
 from ..storage.limits import SETTLE_BATCH_COMMITS
 from .fold import Held
 from .store import Store
@@ -30,56 +32,77 @@ class Round:
 
 
 class Settler:
-    """Settlement of one node."""
+    """Settlement of one node. `counts` says whether its own reports count now."""
 
     def __init__(self, store: Store, members: Members) -> None:
         self._store = store
         self._members = members
-        self._mine = store.origin
         self.standings = Standings()
-        self.standings.of(self._mine).frontier = store.frontier
-        self._counted: set[int] = set()  # members whose reports are used
+        self._mine = store.origin
+        self.standings.of(store.origin).frontier = store.frontier
+        self._counted: set[int] = set()  # members whose reports are used, in this epoch
         self._claims: dict[int, dict[int, Claim]] = {}  # by shard and origin: not compared yet
         self._next_claim = 0
+        self.counts: Callable[[], bool] = lambda: False
         self.disputes: dict[int, str] = {}
-        self.settlement: Settlement | None = None
-        self.begin()
+        self.settlement: EpochSettlement | None = None
 
-    def begin(self) -> None:
-        """Start to settle, once all members are known."""
-        if self.settlement is not None or not self._members.complete:
-            return
-        settlement = Settlement(self._mine, self._members.origins, self._store.frontier)
-        for shard in range(self._members.shards):
-            settlement.restore(shard, self._store.history.mark(shard).watermark)
-        self.settlement = settlement
-        for origin in self._members.origins:
-            self._count(origin, moved=None)
+    def enter(self, epoch: Epoch) -> None:
+        """Settle by the members of this epoch from now on."""
+        mine, frontier = self._store.origin, self._store.frontier
+        if mine != self._mine:
+            self.standings.forget(self._mine)  # others may still pass on what it once said
+            self._mine = mine
+        self.standings.of(mine).frontier = frontier
+        if self.settlement is None:
+            self.settlement = EpochSettlement(mine, epoch, frontier)
+            for shard in range(self._members.shards):
+                self.settlement.restore(shard, self._store.history.mark(shard).watermark)
+        else:
+            self.settlement.enter(epoch, mine, frontier)
+        self._counted.clear()
+        for origin in epoch.origins:
+            if origin != mine:
+                self._count(origin, moved=None)
 
     # -- reports ---------------------------------------------------------------------------------
 
     def own_report(self, promise: int) -> None:
-        """Renew what this node says of itself."""
-        mine = self.standings.of(self._mine)
-        mine.epoch, mine.mark, mine.boot = (
-            self._members.epoch,
-            self._members.mark if self.settlement is not None else 0,
-            self._store.boot,
-        )
+        """Renew what this node says of itself; it counts nowhere while its mark is 0."""
+        mine = self.standings.of(self._store.origin)
+        counts = self.settlement is not None and self.counts()
+        if self.settlement is not None:
+            self.settlement.counts_me = counts
+        mark = self._members.mark if counts else 0
+        changed = (mine.epoch, mine.mark) != (self._members.number, mark)
+        mine.epoch, mine.mark, mine.boot = self._members.number, mark, self._store.boot
         mine.counter = self._store.log.durable
-        if promise > mine.promise or mine.frontier.version > mine.told_version:
-            moved = mine.frontier.since(mine.told_version)
+        if changed or promise > mine.promise or mine.frontier.version > mine.told_version:
+            moved = mine.frontier.since(0 if changed else mine.told_version)
             mine.told_version = mine.frontier.version
-            mine.promise = promise
+            mine.promise = max(promise, mine.promise)
             mine.version += 1
-            self._count(self._mine, moved=moved)
+            self._count(self._store.origin, moved=moved)
 
     def heard(self) -> list[Frontier] | None:
         """What the other members hold, once all of them were heard since the start."""
-        standings = [self.standings.of(one) for one in self._members.origins if one != self._mine]
+        mine = self._store.origin
+        standings = [self.standings.of(one) for one in self._members.origins if one != mine]
         if not self._members.complete or not all(standing.boot for standing in standings):
             return None
         return [standing.frontier for standing in standings]
+
+    def copied(self) -> tuple[int, int] | None:
+        """(commits here, commits in all) as far as the members said; None if none has."""
+        mine, members = self._store.frontier, self._members
+        there: dict[LogKey, int] = {}
+        for origin in members.origins:
+            if origin in self.standings:
+                for log, seq in self.standings.of(origin).frontier.items():
+                    there[log] = max(members.end(log, seq), there.get(log, 0))
+        if not there:
+            return None
+        return sum(min(mine[log], seq) for log, seq in there.items()), sum(there.values())
 
     def next_claim(self) -> None:
         """Let the next report claim the next shard in turn."""
@@ -88,39 +111,37 @@ class Settler:
             self._next_claim = (shard + 1) % self._members.shards
             mark = self._store.history.mark(shard)
             if mark.commits:
-                self.standings.of(self._mine).claim = (shard, mark.commits, mark.running)
+                self.standings.of(self._store.origin).claim = (shard, mark.commits, mark.running)
                 return
 
-    def learn(self, report: Report) -> None:
-        """Take a report of another member.
+    def learn(self, report: Report) -> bool:
+        """Take a report of another member; whether it was new.
 
-        While origins are still being learned, one that nobody here has yet may be a member's. A
-        link tells everything once, so what it told before has to be remembered.
+        One whose maker nobody here knows may be a member's of an epoch to come. A link tells
+        everything once, so what it told before has to be remembered.
         """
-        known = self._members.name(report.origin) is not None
-        if report.origin == self._mine or (self._members.complete and not known):
-            return
+        if report.origin == self._store.origin:
+            return False
         moved = self.standings.learn(report)
         if moved is not None:  # most come by several ways
             self._count(report.origin, moved=[(*log, 0) for log in moved])
-        if report.claim is not None and report.mark == self._members.mark:
+        if report.claim is not None and report.mark and report.mark == self._members.mark:
             self._compare(report.origin, report.claim)
+        return moved is not None
 
     def _count(self, origin: int, *, moved: list[tuple[int, int, int]] | None) -> None:
-        """Use a member's standing for settlement, if it has the same members in mind."""
+        """Use a member's standing for settlement, if it counts in this epoch."""
         standing = self.standings.of(origin)
         if self.settlement is None or not standing.mark or standing.mark != self._members.mark:
+            self._counted.discard(origin)  # once it counts, all that it holds does
             return
-        first = origin not in self._counted
         frontier = standing.frontier
-        if first or moved is None:
+        if origin not in self._counted or moved is None:
             self._counted.add(origin)
-            self.settlement.report(origin, frontier)
-            logs = [log for log, _ in frontier.items()]
+            rows = [(*log, seq) for log, seq in frontier.items()]
         else:
-            logs = [(shard, of) for shard, of, _ in moved]
-        named = [(shard, frontier[shard, of]) for shard, of in logs if of == origin]
-        self.settlement.promise(origin, standing.promise, named)
+            rows = [(shard, of, frontier[shard, of]) for shard, of, _ in moved]
+        self.settlement.heard(origin, standing.epoch, standing.promise, rows)
 
     # -- settling --------------------------------------------------------------------------------
 
@@ -130,11 +151,11 @@ class Settler:
         more = False
         if self.settlement is None:
             return Round(settled, more)
-        history = self._store.history
+        history, strays = self._store.history, self._store.strays
         for shard in history.pending_shards:
             if shard in self.disputes:
                 continue
-            watermark = self.settlement.advance(shard)
+            watermark = strays.limit(shard, self.settlement.advance(shard))
             batch = history.settle(shard, watermark, SETTLE_BATCH_COMMITS)
             if not batch:
                 continue

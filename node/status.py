@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..storage.stamp import milliseconds, stamp_of
+from .members_api import member_row, suspects_of
 from .render import time_text
+from .suspects import names_of
 
 if TYPE_CHECKING:
     from .node import Node
 
+_UNSURE_SECONDS = 5.0  # a start that is not sure of its directory by then waits for somebody
 _LATE_BEATS = 5  # a watermark that is further behind than this is being held back
 
 
@@ -23,13 +26,25 @@ def status(node: Node) -> dict[str, Any]:
         "cluster": node.config.name,
         "origin": f"{node.store.origin:016x}",
         "boot": f"{node.boot:016x}",
-        "epoch": node.members.epoch if node.members.complete else 0,
+        "epoch": node.members.number,
         "shards": node.config.shards,
         "version": __version__,
         "uptime_seconds": round(node.clock.monotonic() - node.started, 3),
         "state": state_of(node),
         "needs": needs,
-        "members": [_member(node, member.name) for member in node.members.table],
+        "members": [member_row(node, member.name) for member in node.members.table],
+        "joining": _joining(node),
+        "suspected": [
+            {
+                "name": one.name,
+                "since": time_text(node.clock.wall_ms() - int(1000 * one.silent_seconds)),
+                "silent_seconds": round(one.silent_seconds, 3),
+                "waits": "settlement",
+                "will_be": one.will,
+            }
+            for one in suspects_of(node).now()
+        ],
+        "strays": len(node.strays),
         "peers": [_peer(node, name) for name in node.replication.dialers],
         "watermark": _watermark(node),
         "disputed_shards": sorted(node.settler.disputes),
@@ -71,18 +86,21 @@ def _repair(node: Node) -> dict[str, Any]:
 
 
 def state_of(node: Node) -> str:
-    """One word for how the node is."""
-    if node.failure is not None:
-        return "failed"
-    if node.replication.stranger is not None:
-        return "stranger"
-    if node.ahead_text() is not None:
-        return "clock_ahead"
-    if node.room.is_full:
-        return "disk_full"
-    if node.store.holes.mine:
-        return "healing"
-    return "ready" if node.members.complete else "forming"
+    """One word for how the node is: the first of these that holds."""
+    membership, left = node.membership, node.store.left
+    states = (
+        ("failed", node.failure is not None),
+        ("stranger", node.replication.stranger is not None),
+        ("left", left and membership.is_outside),
+        ("leaving", left or membership.leaving),
+        ("clock_ahead", node.ahead_text() is not None),
+        ("disk_full", node.room.is_full),
+        ("healing", bool(node.store.holes.mine)),
+        ("forming", not node.members.complete),
+        ("joining", membership.is_outside),
+        ("unsure", not membership.sureness.sure),
+    )
+    return next((state for state, holds in states if holds), "ready")
 
 
 def needs_of(node: Node) -> list[str]:
@@ -120,6 +138,7 @@ def needs_of(node: Node) -> list[str]:
         needs.append(
             f"start {', '.join(unknown)}: nothing can settle before every member was seen once"
         )
+    needs += _needs_of_membership(node)
     needs += list(node.settler.disputes.values())
     for name, dialer in node.replication.dialers.items():
         if dialer.state == "refused":
@@ -127,27 +146,65 @@ def needs_of(node: Node) -> list[str]:
     return needs
 
 
+def _needs_of_membership(node: Node) -> list[str]:
+    membership, state = node.membership, state_of(node)
+    needs = [] if membership.fork is None else [membership.fork]
+    if state == "left":
+        needs.append(f"stop {node.me.name}: it has left the cluster, and takes no appends")
+    elif state == "leaving" and node.store.left and membership.epochs is not None:
+        needs.append(
+            f"if {node.me.name} does not go soon, ask it once more to leave: it has handed over "
+            "all, and is still a member"
+        )
+    elif membership.is_outside and not membership.asks:
+        needs.append(
+            f"let {node.me.name} in: it is no member, and what it takes is not final before it is. "
+            f"`anabranch members join {node.me.name}` at any member does that"
+        )
+    needs += [one.text for one in suspects_of(node).now()]
+    needs += _needs_of_the_unsure(node)
+    strays = len(node.strays)
+    if strays and node.store.settled_in and state in {"clock_ahead", "disk_full"}:
+        needs.append(
+            f"{strays} commits wait to be appended again until this node takes appends: nothing "
+            "after them becomes final here before that"
+        )
+    return needs
+
+
+def _needs_of_the_unsure(node: Node) -> list[str]:
+    """Who has to confirm that this node's directory did not go back in time."""
+    sureness, epoch = node.membership.sureness, node.members.epoch
+    if sureness.sure or epoch is None or node.membership.is_outside:
+        return []
+    if node.clock.monotonic() - sureness.since < _UNSURE_SECONDS:
+        return []
+    silent = [
+        name
+        for name in names_of(epoch, epoch.origins)
+        if name != node.me.name and name not in sureness.confirmed
+    ]
+    enough = "all members" if sureness.all_confirm else "a majority"
+    who = f"start {', '.join(silent)}: until {enough} said what they saw of {node.me.name}, "
+    return [
+        who + "it can't know whether its directory went back in time: nothing it takes is final"
+    ]
+
+
+def _joining(node: Node) -> dict[str, int] | None:
+    """How much a node that is no member has copied; None for a member."""
+    copied = node.membership.copied if node.membership.is_outside else None
+    return None if copied is None else {"copied": copied[0], "of": copied[1]}
+
+
 def _held_back(node: Node) -> dict[str, int]:
     """Members whose commits are held back, and of how many logs."""
     found: dict[str, int] = {}
-    for _, origin in node.replication.held_back:
+    for _, origin in node.replication.welcome.held_back:
         name = node.members.name(origin)
         if name is not None:
             found[name] = found.get(name, 0) + 1
     return found
-
-
-def _member(node: Node, name: str) -> dict[str, Any]:
-    member = node.members.member(name)
-    origin = node.members.origin(name)
-    return {
-        "name": name,
-        "site": member.site,
-        "priority": member.priority,
-        "url": member.url,
-        "origin": None if origin is None else f"{origin:016x}",
-        "self": name == node.me.name,
-    }
 
 
 def _peer(node: Node, name: str) -> dict[str, Any]:
@@ -205,12 +262,13 @@ def _holders(node: Node, stamp: int) -> list[dict[str, Any]]:
     wall = node.clock.wall_ms()
     holders = []
     for holder in settlement.holders(range(node.config.shards), stamp):
-        since = wall - milliseconds(settlement.promised(holder.origin))
-        never = settlement.promised(holder.origin) == 0
+        is_member = holder.origin in node.members.joined  # else commits of a removed one are owed
+        promised = settlement.promised(holder.origin) if is_member else 0
+        since = wall - milliseconds(promised)
         holders.append(
             {
                 "name": node.members.name(holder.origin),
-                "since_seconds": None if never else round(max(0, since) / 1000, 3),
+                "since_seconds": round(max(0, since) / 1000, 3) if promised else None,
                 "why": holder.why,
             }
         )

@@ -49,6 +49,11 @@ class Trees:
         for level, index, node in tree.append(leaf):
             self._unwritten[keys.tree_key(*log, level, index)] = node
 
+    def end(self, log: LogKey) -> None:
+        """A log was cut: the complete nodes that are within what is left are still right."""
+        self._trees.pop(log, None)
+        self._roots.pop(log, None)
+
     def take_unwritten(self) -> list[tuple[bytes, bytes]]:
         """What the index has to be told, once."""
         puts = [*self._unwritten.items()]

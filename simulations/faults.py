@@ -14,6 +14,7 @@ from itertools import product
 from random import Random as Generator
 from typing import Any
 
+from ..gossip.epoch import Change
 from ..storage import keys
 from ..storage.errors import AnabranchError, DamagedLog
 from ..storage.limits import DISK_RESERVE_BYTES
@@ -25,6 +26,7 @@ from .world.world import ROOM_BYTES
 from .wounds import IN_PLACE, Wounds
 
 _LAST_BYTES = 400  # that a disk without room still has at most: less than a write or two
+_LEAVES_WITHIN_SECONDS = 60.0  # longer than any run has trouble
 WRITE_AWAITED_SECONDS = 1.0  # how long a crash waits for a write that it can spoil
 
 Undo = Callable[[], Awaitable[None]]
@@ -51,6 +53,7 @@ class Troubles:
         self._luck = Generator(f"faults {plan.seed}")
         self._on: dict[int, tuple[Course, Undo]] = {}  # the faults that are on, by their number
         self._changing: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[bool]] = set()
         self.injected: Counter[str] = Counter()
         self.courses: list[Course] = []
         self.last_ended = 0.0  # when a fault last did
@@ -103,6 +106,8 @@ class Troubles:
         for number in sorted(self._on):
             await self._end(number)
         self._world.network.heal()
+        for node in self._world.nodes.values():
+            node.membership.wanted.clear()  # as an operator does who has what was wanted
         for name in self._world.names:
             self._world.resume(name)
             self._world.clocks[name].steady()
@@ -114,6 +119,8 @@ class Troubles:
                 self._note(f"{name} gets back what was damaged, from a copy of its disk")
                 self._world.disks[name].mend()
                 await self._start(name)
+            if name in self._world.nodes and self._world.nodes[name].store.left:
+                self._world.nodes[name].membership.come_back()  # it was down when it should
 
     def wrong_indexes(self) -> list[str]:
         """The nodes whose index has a wrong hash where a comparison reads it."""
@@ -391,6 +398,49 @@ class Troubles:
         if undo is not None:
             for name in self._nodes(fault):
                 self._world.lose_disk(name)
+        return undo
+
+    # -- members ---------------------------------------------------------------------------------
+
+    async def _roll_back(self, _: int, fault: Fault) -> Undo | None:
+        names = [name for name in self._nodes(fault)[:1] if self._world.is_up(name)]
+        began = asyncio.get_running_loop().time()
+        taken = {name: self._world.snapshot(name) for name in names}
+
+        async def undo() -> None:
+            for name, snapshot in taken.items():
+                await self._world.crash(name)
+                self._world.roll_back(name, snapshot, began)
+                await self._start(name)
+
+        return undo if names else None
+
+    async def _evict(self, _: int, fault: Fault) -> Undo | None:
+        name = self._nodes(fault)[0]
+        others = [one for one in self._world.nodes if one != name]
+        by = self._world.nodes[self._luck.choice(others)] if others else None
+        origin = None if by is None else by.members.origin(name)
+        if by is None or origin is None:
+            return None
+        by.membership.want(Change(remove=(origin,)))
+        return _nothing
+
+    async def _leave(self, _: int, fault: Fault) -> Undo | None:
+        name = self._nodes(fault)[0]
+        if not self._world.is_up(name):
+            return None
+        context = self._world.contexts[name].copy()
+        leaving = self._world.nodes[name].membership.leave(_LEAVES_WITHIN_SECONDS)
+        task = asyncio.get_running_loop().create_task(leaving, context=context)
+        self._leaving.add(task)
+
+        async def undo() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._leaving.discard(task)
+            if self._world.is_up(name):
+                self._world.nodes[name].membership.come_back()
+
         return undo
 
     def _starting(self, names: list[str]) -> Undo | None:

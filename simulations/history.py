@@ -45,6 +45,8 @@ class Known(NamedTuple):
     tentative: Mapping[tuple[int, int, int], bytes]  # hashes by shard, origin and sequence
     marks: tuple[tuple[int, bytes], ...]  # of each shard: settled commits, running hash
     torn: Mapping[LogKey, int] = {}  # logs that lack commits: how many there were at least
+    ids: frozenset[bytes] = frozenset()  # of all that is tentative
+    strays: frozenset[bytes] = frozenset()  # ids of commits without a place, on disk
     unsure: bool = False  # nor does it know how many of its own there were
 
     def may_have_had(self, log: LogKey, seq: int) -> bool:
@@ -97,7 +99,8 @@ class Settled(NamedTuple):
     life: int  # which start of the node
     number: int
     row: Row
-    on_disk_at: tuple[str, ...]
+    on_disk_at: tuple[str, ...]  # of those that are members as the node knows them
+    members: int = 0  # how many these are; 0: all that the world began with
 
 
 class Shown(NamedTuple):
@@ -281,7 +284,9 @@ class History:
     alarms: list[str] = field(default_factory=list)  # what a node says went wrong
     refusals: list[Refusal] = field(default_factory=list)
     damages: list[tuple[str, str]] = field(default_factory=list)  # node, what was done to its disk
-    lost_disks: list[str] = field(default_factory=list)  # nodes that came back with an empty one
+    lost_disks: dict[str, float] = field(default_factory=dict)  # when each node's was lost, last
+    rolled_back: list[tuple[str, float, float]] = field(default_factory=list)  # node, from, at
+    again: dict[OrderKey, OrderKey] = field(default_factory=dict)  # by copy: the stray before it
     transfers: Transfers = field(default_factory=Transfers)
     healing: Healing = field(default_factory=Healing)
     absent: set[str] = field(default_factory=set)  # nodes that were not up when all should be

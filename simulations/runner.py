@@ -113,6 +113,8 @@ class _Run:
         # What takes too long is sent again.
         history.transfers.excused = self._troubles.injected["drip"] > 0
         self._world.note_heal()
+        if history.lost_disks or history.rolled_back:
+            await self._world.replace_the_lost()
         await self._quiesce("quiesce")
         self._world.finish()
         await self._restart_everything()

@@ -127,10 +127,21 @@ class Draft:
     `types` holds one type for each event, or a single one for all. `ids` is empty, or 16 bytes an
     event (all zero: derived from the commit id). `cuts`, where given, says how many bytes of each
     payload are data; the rest are its attributes (see docs/format.md). `named`: the caller named
-    the append, so it may be here already; a random commit id can't be.
+    the append, so it may be here already; a random commit id can't be. `again`: it was stamped
+    before, so another append may stand under its id by now.
     """
 
-    __slots__ = ("commit_id", "count", "entry", "expected", "named", "payloads", "policy", "stream")
+    __slots__ = (
+        "again",
+        "commit_id",
+        "count",
+        "entry",
+        "expected",
+        "named",
+        "payloads",
+        "policy",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -146,6 +157,7 @@ class Draft:
     ) -> None:
         self.stream = stream
         self.named = True
+        self.again = False
         self.commit_id = commit_id
         self.expected = expected
         self.policy = policy
@@ -159,6 +171,16 @@ class Draft:
             cuts = None
         hashes = _hashes_of(payloads)
         self.entry = pack((stream, expected, policy, types, ids, hashes, cuts))
+
+    @classmethod
+    def of(cls, commit: Commit, payloads: tuple[bytes, ...]) -> Draft:
+        """The append that made a commit, to be stamped once more: the same id and entry."""
+        draft = cls.__new__(cls)
+        draft.stream, draft.commit_id = commit.stream, commit.id
+        draft.named = draft.again = True
+        draft.expected, draft.policy = commit.expected, commit.policy
+        draft.payloads, draft.count, draft.entry = list(payloads), commit.count, commit.entry
+        return draft
 
 
 class Commit:

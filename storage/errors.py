@@ -6,6 +6,7 @@
     |   |-- NotFound           404  no such stream, commit or path
     |   |-- WrongMethod        405  the path is right, the verb is not
     |   |-- RevisionConflict   409  the expected revision does not hold
+    |   |-- ChangeRefused      409  a change of the members that can't be made as it is asked for
     |   |-- TooLarge           413  over a limit
     |   |-- UnsupportedMedia   415  a body of a kind that is not known
     |   |-- Unprocessable      422  well-formed, but contradicts itself or an earlier request
@@ -75,6 +76,12 @@ class RevisionConflict(CallerError):
         self.stream = stream
         self.expected = expected
         self.revision = revision
+
+
+class ChangeRefused(CallerError):
+    """A change of the members that makes no sense, or needs --force; the message says which."""
+
+    status = 409
 
 
 class TooLarge(CallerError):

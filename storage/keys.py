@@ -3,6 +3,7 @@
 c id shard                 -> place      a settled commit by its id
 d                          -> state      the last state record before a replay begins
 e order-key                -> place      settled commits of all shards in the one order
+m                          -> epochs     what the epochs had kept before a replay begins
 n name                     -> revision   a stream and its last settled revision
 q shard origin seq         -> place hash a log, for peers that pull it
 s len name first-revision  -> place      a stream's settled commits that are shown
@@ -32,6 +33,7 @@ _PLACE: Final = struct.Struct(">QIIqBQHQH")
 _MARK: Final = struct.Struct(">QQQ")
 
 STATE: Final = b"d"
+MEMBERSHIP: Final = b"m"
 SCRUBBED: Final = b"u"
 SYNCED: Final = b"y"
 REPLAY_FROM: Final = b"z"

@@ -61,7 +61,7 @@ BACKOFF_SECONDS_MAX: Final = 2.0  # a healed site should be found within seconds
 RELAY_GRACE_SECONDS: Final = 1.0  # wait so long for a commit's own node before asking another
 FAIR_CHANCE_SECONDS: Final = 0.5  # for a peer's own link to come up, before its log is pulled
 PASS_ON_SECONDS: Final = 3.0  # wait so long for each mate whose turn it is to fetch and pass it on
-SOON_SECONDS: Final = 3.0  # what comes by itself within this time at its pace is not pulled too
+SOON_SECONDS: Final = 6.0  # what comes by itself within this time at its pace is not pulled too
 BUSY_MATE_SECONDS: Final = 15.0  # and so much longer while it passes on other things
 FRAME_BYTES_MAX: Final = 32 * MIB  # a push of the largest commits, unpacked
 HELLO_BYTES_MAX: Final = 64 * KIB  # the table of members; all that a stranger can make us unpack
@@ -75,6 +75,15 @@ PULL_BYTES_MAX: Final = 1 * MIB  # one answer to a pull; half of it packs a tent
 PULL_BYTES_PER_SECOND: Final = 64 * MIB  # catching up leaves half a gigabit link to new appends
 PULL_BURST_SECONDS: Final = 0.25  # of pulls saved up: more than passes between two looks
 PULL_LOGS_MAX: Final = 256  # (shard, origin) logs asked for in one pull
+
+# Membership.
+CONFIRM_SECONDS: Final = 2.0  # a node that starts waits so long for members beyond a majority
+EVICT_AFTER_SECONDS: Final = 60.0  # of silence; a machine that restarts is back by then
+STALLED_SECONDS: Final = 1.5  # a change that is not decided by then is taken over
+ASK_AGAIN_SECONDS: Final = 1.0  # who is no member says so again
+TWIN_SECONDS: Final = 3.0  # a node that was heard within this time is not replaced by another
+WAITING_SECONDS: Final = 30.0  # who is no member and says so no more has gone
+APPEND_AGAIN_COMMITS: Final = 256  # on their way to the disk at once, so that new ones get a turn
 
 # Anti-entropy.
 COMPARE_SECONDS: Final = 10.0  # a healthy comparison is 200 bytes

@@ -16,10 +16,16 @@ from .errors import BadFrame, DamagedLog
 class State:
     """What a state record says.
 
-    `ceiling`: no stamp was promised above it. `members`: name, site, priority and origin (0 while
-    it is not known) of each. `watermarks`: how far shards were settled; those that are not named
-    did not change. `frontier`: (shard, origin, sequence) of all that was here when a segment began;
-    empty in other states, and while that is not known.
+    `origin`: this node's own among the members, or with which it asks to be one. `ceiling`: no
+    stamp was promised above it. `members`: name, site, priority and origin (0 while it is not
+    known) of each founder; none later. `watermarks`: how far shards were settled; those that are
+    not named did not change. `frontier`: (shard, origin, sequence) of all that was here when a
+    segment began; empty in other states, and while that is not known. `aside`: origins under which
+    this directory stamped without being a member. `seen`: of other origins the last boot, its
+    counter, and the highest counter before. `left`: it has left the cluster for good. `epochs`:
+    what the epochs keep (gossip.epochs); empty where it did not change. `cut`: (shard, origin,
+    sequence) of logs that end there as far as they were read before this record: what follows in
+    them was not made by this directory alone.
     """
 
     origin: int
@@ -31,6 +37,11 @@ class State:
     members: list[tuple[str, str, int, int]] = field(default_factory=list)
     watermarks: dict[int, int] = field(default_factory=dict)
     frontier: list[tuple[int, int, int]] = field(default_factory=list)
+    aside: list[int] = field(default_factory=list)
+    seen: list[tuple[int, int, int, int]] = field(default_factory=list)
+    left: bool = False
+    epochs: bytes = b""
+    cut: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 def state_body(state: State) -> bytes:
@@ -47,6 +58,11 @@ def state_body(state: State) -> bytes:
             state.members,
             sorted(state.watermarks.items()),
             sorted(state.frontier),
+            state.aside,
+            state.seen,
+            state.left,
+            state.epochs,
+            state.cut,
         )
     )
 
@@ -60,12 +76,18 @@ def read_state(body: bytes) -> State:
                 f"the data directory is of format {version}; this version reads format {FORMAT}: "
                 "use the version that wrote it"
             )
-        origin, boot, shards, cluster, node, ceiling, members, watermarks, frontier = parts
+        origin, boot, shards, cluster, node, ceiling, members, watermarks, frontier, *more = parts
+        aside, seen, left, epochs, cut = more
         return State(
             *(origin, boot, shards, cluster, node, ceiling),
             list(members),
             dict(watermarks),
             list(frontier),
+            list(aside),
+            list(seen),
+            left,
+            epochs,
+            list(cut),
         )
     except (BadFrame, ValueError, TypeError):
         raise DamagedLog("a state record is not what this version writes") from None

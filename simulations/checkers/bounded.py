@@ -17,7 +17,8 @@ def nothing_piles_up(history: History) -> list[str]:
 def tasks_of(nodes: int) -> int:
     """How many tasks so many idle nodes have.
 
-    Each a heartbeat, a writer, a sealer and a scrub; and for each other node one that dials, one
-    that listens to what is answered there, and one that answers.
+    Each a heartbeat, a writer, a sealer, a scrub, one for epochs, one for strays and one for who is
+    silent; and for each other node one that dials, one that listens to what is answered there, and
+    one that answers.
     """
-    return nodes * (4 + 3 * (nodes - 1))
+    return nodes * (7 + 3 * (nodes - 1))

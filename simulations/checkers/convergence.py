@@ -16,8 +16,6 @@ _HEARTBEATS = 10
 
 def all_converged(history: History) -> list[str]:
     """Nothing is tentative in the end, and the settled history is the same at all members."""
-    if history.lost_disks:  # who lost it can't be replaced yet, and nothing settles without it
-        return []
     problems = [] if history.unsettled is None else [history.unsettled]
     problems += [f"{link} was not up again in time" for link in history.unlinked]
     absent = sorted(history.absent | set(history.members) - set(history.final))

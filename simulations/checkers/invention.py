@@ -23,8 +23,20 @@ def nothing_invented(history: History) -> list[str]:
         for node, shards in history.finals()
         for rows in shards.values()
         for row in rows
-        if (problem := _wrong(row, placed.get(row.key, []), history.entries.get(row.hash)))
+        if (
+            problem := _wrong(
+                row, placed.get(_first(history, row), []), history.entries.get(row.hash)
+            )
+        )
     ]
+
+
+def _first(history: History, row: Row) -> OrderKey:
+    """The place that a commit had when it was appended for the first time."""
+    key = row.key
+    while key in history.again:
+        key = history.again[key]
+    return key
 
 
 def _wrong(row: Row, appends: list[Append], entry: bytes | None) -> str | None:

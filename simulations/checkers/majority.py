@@ -15,7 +15,8 @@ class Majority(Check):
     def take(self, event: Settled) -> str | None:
         """More than half of the members have it, the one that says so among them."""
         where = event.on_disk_at
-        if 2 * len(where) <= len(self.members) or event.node not in where:
+        members = event.members or len(self.members)
+        if 2 * len(where) <= members or event.node not in where:
             return (
                 f"{event.node} called {event.row} settled when only "
                 f"{', '.join(where) or 'nobody'} had it on disk"

@@ -20,6 +20,7 @@ class Recovery(Check):
     def __init__(self, members: tuple[str, ...]) -> None:
         super().__init__(members)
         self._settled: dict[CommitKey, bytes] = {}  # hashes
+        self._ids: set[bytes] = set()  # of what is settled
 
     def take(self, event: Recovered | Settled | Shown) -> str | None:
         """Remember what is settled; compare at each start."""
@@ -30,11 +31,12 @@ class Recovery(Check):
             for row in event.rows:
                 self._remember(row)
             return None
-        problems = [*self._lost(event), *_added(event), *_otherwise(event)]
+        problems = [*self._lost(event), *_added(event), *self._otherwise(event)]
         return f"{event.node}: {'; '.join(problems)}" if problems else None
 
     def _remember(self, row: Row) -> None:
         self._settled.setdefault((row.shard, row.key[2], row.seq), row.hash)
+        self._ids.add(row.id)
 
     def _lost(self, event: Recovered) -> list[str]:
         """What was confirmed and is gone, or is another commit now."""
@@ -58,7 +60,31 @@ class Recovery(Check):
             held = key in after.tentative or key in self._settled
             if not held and not _lacks(after, key) and not problems:
                 problems.append(f"{_commit(key)} is gone")
+        if not after.torn and not after.unsure:
+            gone = before.strays - after.strays - after.ids - self._ids
+            problems += [f"commit {one.hex()[:8]}, which had no place, is gone" for one in gone]
         return problems
+
+    def _otherwise(self, event: Recovered) -> list[str]:
+        """Where reading the same disk once more, or without the index, gave something else."""
+        problems = []
+        for number, again in enumerate(event.again):
+            how = "without its index" if number == 2 else f"for the {number + 2}. time"
+            frontier = event.after.frontier
+            same = again.frontier == frontier
+            if event.hurt and number == 2:  # the index names what can't be read
+                same = all(again.may_have_had(log, seq) for log, seq in frontier.items())
+            if not same:
+                problems.append(f"read {how}, its logs end elsewhere")
+            if number < 2 and self._but_shadowed(again) != self._but_shadowed(event.after):
+                problems.append(f"read {how}, it is not the same")
+            problems += _parted(again, event.after, how)
+        return problems
+
+    def _but_shadowed(self, known: Known) -> Known:
+        """Without strays whose id belongs to another append for good: these may come again."""
+        strays = known.strays - self._ids
+        return known._replace(strays=strays, ids=known.ids - (known.strays & self._ids))
 
 
 def _added(event: Recovered) -> list[str]:
@@ -74,23 +100,6 @@ def _added(event: Recovered) -> list[str]:
         for log, seq in after.items()
         if seq > known.get(log, 0)
     ]
-
-
-def _otherwise(event: Recovered) -> list[str]:
-    """Where reading the same disk once more, or without the index, gave something else."""
-    problems = []
-    for number, again in enumerate(event.again):
-        how = "without its index" if number == 2 else f"for the {number + 2}. time"
-        frontier = event.after.frontier
-        same = again.frontier == frontier
-        if event.hurt and number == 2:  # the index names what can't be read
-            same = all(again.may_have_had(log, seq) for log, seq in frontier.items())
-        if not same:
-            problems.append(f"read {how}, its logs end elsewhere")
-        if number < 2 and again != event.after:
-            problems.append(f"read {how}, it is not the same")
-        problems += _parted(again, event.after, how)
-    return problems
 
 
 def _lacks(known: Known, key: CommitKey) -> bool:

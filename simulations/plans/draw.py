@@ -58,6 +58,19 @@ _DAMAGES = (
     "crash",
     "stop",
 )
+_CHANGED = 0.06  # share of the runs in which members come and go, or a disk goes back in time
+_CHANGES = ("roll-back", "evict", "leave")
+_BESIDE = (
+    "cut",
+    "one-way",
+    "flap",
+    "loss",
+    "crash",
+    "crash-writing",
+    "stop",
+    "pause",
+    "lose-index",
+)
 _FROZEN = 0.25  # share of faults that last until the heal
 
 
@@ -91,7 +104,20 @@ def plan_of(seed: int) -> Plan:
         faults = [_fault(damage, plan, damage.choice(kinds)) for _ in range(8)]
         faults.sort(key=lambda fault: (fault.at, fault.kind))
         return replace(plan, tuning=tuning, faults=tuple(faults))
+    change = Generator(f"members {seed}")
+    if len(plan.nodes) > 2 and change.random() < _CHANGED:
+        return _changing(change, plan)
     return replace(plan, faults=_faults(luck, plan))
+
+
+def _changing(luck: Generator, plan: Plan) -> Plan:
+    """Members come and go, beside a few other faults; a start is sure once all say so."""
+    kinds = [luck.choice(_CHANGES) for _ in range(luck.randint(1, 3))]
+    kinds += luck.sample(_BESIDE, luck.randint(0, 3))
+    faults = [_fault(luck, plan, kind) for kind in kinds]
+    faults.sort(key=lambda fault: (fault.at, fault.kind))
+    tuning = replace(plan.tuning, all_confirm=True)
+    return replace(plan, tuning=tuning, faults=tuple(faults))
 
 
 def _tuning(luck: Generator) -> Tuning:

@@ -10,7 +10,7 @@ from .plan import Fault, Plan
 class Kind(NamedTuple):
     """A kind of fault."""
 
-    family: str  # network, clock, disk or node
+    family: str  # network, clock, disk, node or members
     amount: float | None  # the usual one
     unit: str  # what the amount is, for people
     says: str
@@ -45,6 +45,9 @@ KINDS: dict[str, Kind] = {
     "pause": Kind("node", None, "", "a node stands still and then goes on"),
     "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),
     "lose-disk": Kind("node", None, "", "a node dies and comes back with an empty disk"),
+    "roll-back": Kind("members", None, "", "a node dies, and its disk is as when the fault began"),
+    "evict": Kind("members", None, "", "an operator has a node removed; it comes back by itself"),
+    "leave": Kind("members", None, "", "a node leaves in order, and joins again in the end"),
     "misread": Kind("disk", 0.05, "share of reads", "reads give a wrong block now and then"),
     "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
     "live-rot": Kind("disk", None, "", "what lies on the disk of a running node is damaged"),

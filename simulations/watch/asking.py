@@ -149,6 +149,8 @@ class Asker:
         return (
             world.is_up(name)
             and world.nodes[name].replication.stranger is None
+            and not world.nodes[name].membership.leaving
+            and not world.nodes[name].store.left
             and not is_paused(name)
             and not world.nodes[name].store.holes.mine
             and _is_well(disk, now)

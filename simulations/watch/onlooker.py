@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ...gossip.reports import Report, Told
 from ...node.fold import Held as HeldCommit
+from ...node.fold import OrderKey
 from ...node.node import Node
 from ...storage.commit import Commit, Draft, read_header
 from ...storage.stamp import milliseconds
@@ -103,9 +104,10 @@ class Life:
         self.appends: dict[asyncio.Task[Any], Append] = {}  # those that wait
         self._watcher = watcher
         self._time = asyncio.get_running_loop().time
-        self._promised = 0
+        self._promised: dict[int, int] = {}  # by origin
         self._taking: list[tuple[int, int, int]] = []  # commits that the present `take` has stored
         self._steps: dict[tuple[int, ...], int] = {}
+        self._last: OrderKey = (0, 0, 0)  # of what was stamped
 
     def watch(self) -> None:
         """Begin to look on."""
@@ -113,6 +115,7 @@ class Life:
         _wrap(node.history, "settle", self._settle)
         _wrap(node.history, "insert_new", self._insert)
         _wrap(node.store, "stamp", self._stamp)
+        _wrap(node.store, "append_again", self._append_again)
         _wrap(node.store, "receive", self._receive)
         _wrap(node.store, "receive_again", self._receive_again)
         _wrap(node.store, "dropped", self._dropped)
@@ -132,9 +135,10 @@ class Life:
                 watcher.history.alarms.append(f"{self.name} settled commits after its end")
             at, number = self._time(), counts.get(shard, 0)
             for held in settled:
-                where = watcher.on_disk_at(shard, held.key[2], held.seq)
+                there, members = watcher.on_disk_at(shard, held.key[2], held.seq), self.node.members
+                where, count = tuple(one for one in there if one in members), len(members.table)
                 row = row_of_held(held)
-                watcher.tell(Settled(at, self.name, self.number, number, row, where))
+                watcher.tell(Settled(at, self.name, self.number, number, row, where, count))
                 number += 1
             counts[shard] = number
             return settled
@@ -166,6 +170,7 @@ class Life:
             marks, whole = watcher.history.marks, not self.node.store.holes.hides(held.shard)
             marks.always(whole, f"{self.name} made a commit, and lacks some that it made")
             watcher.made(held)
+            self._last = held.key
             append = self.appends.get(asyncio.current_task())  # type: ignore[arg-type]
             if append is not None:
                 append.key = held.key
@@ -182,14 +187,24 @@ class Life:
 
         return watched
 
+    def _append_again(
+        self, append_again: Callable[[HeldCommit, int], None]
+    ) -> Callable[[HeldCommit, int], None]:
+        def watched(stray: HeldCommit, wall_ms: int) -> None:
+            append_again(stray, wall_ms)
+            self._watcher.history.again[self._last] = stray.key
+            self._watcher.history.marks.reach("a stray was appended again")
+
+        return watched
+
     def _tell(self, tell: Callable[[Told], list[Report]]) -> Callable[[Told], list[Report]]:
-        mine, marks = self.node.store.origin, self._watcher.history.marks
+        marks = self._watcher.history.marks
 
         def watched(told: Told) -> list[Report]:
-            reports = tell(told)
+            reports, mine = tell(told), self.node.store.origin
             for report in reports:
-                if report.origin == mine and report.promise > self._promised:
-                    self._promised = report.promise
+                if report.origin == mine and report.promise > self._promised.get(mine, 0):
+                    self._promised[mine] = report.promise
                     whole = not self.node.store.holes.mine
                     marks.always(whole, f"{self.name} promises, and lacks commits that it made")
                     self._watcher.tell(Promised(self._time(), self.name, mine, report.promise))
@@ -200,7 +215,7 @@ class Life:
     # -- what goes over links --------------------------------------------------------------------
 
     def _give(self, give: Callable[..., Any]) -> Callable[..., Any]:
-        marks, mine = self._watcher.history.marks, self.node.store.origin
+        marks = self._watcher.history.marks
 
         async def watched(
             wanted: list[tuple[int, int, int, int]], bytes_max: int, *asker: str
@@ -212,7 +227,7 @@ class Life:
                 self._watcher.given(self.name, commits)
                 marks.reach("commits were pulled")
                 self._watcher.pulled(sum(len(commit) for commit in commits))
-                if any(origin != mine for _, origin, *_ in wanted):
+                if any(origin != self.node.store.origin for _, origin, *_ in wanted):
                     marks.reach("commits went around a broken link")
             if self._steps[logs] == _STEPS:
                 marks.reach("a pull took many steps")
@@ -253,7 +268,9 @@ class Life:
             stored = self._taking = []  # `take` stores all that it does before it waits
             await take(commits, *sender)
             history.transfers.sent += len(commits)
-            history.marks.reach("a commit was held back", len(self.node.replication.held_back))
+            history.marks.reach(
+                "a commit was held back", len(self.node.replication.welcome.held_back)
+            )
             if len(stored) < len(commits):
                 again = self._known_already(commits, set(stored))
                 history.transfers.repeated += again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from types import ModuleType
 
 from ...gossip import peer, settlement
@@ -16,18 +17,21 @@ from ...node.history import History as NodeHistory
 from ...node.holes import Holes
 from ...node.node import Node
 from ...node.recovery import recover
+from ...node.strays import Strays
 from ...storage.commit import Commit, read_payloads
 from ...storage.disk import Disk
 from ...storage.errors import AnabranchError, DamagedLog
-from ...storage.index import Index
+from ...storage.index import Index, MemoryIndex
 from ...storage.keys import Place
 from ...storage.limits import GROUP_BYTES_MAX, STREAMS_CACHED_MAX
 from ...storage.log import Log
 from ...storage.stamp import STAMP_MAX
 from ..checkers.bounded import tasks_of
 from ..history import Body, Gauge, History, Known, Row
+from ..world.disk import SimDisk
 from ..world.loop import VirtualLoop
 
+READ_AGAIN_BYTES_MAX = 100_000  # of a disk that is read back more than once at a start
 READ_MAX = 256  # settled commits that are read where not all have to be: the last ones
 _ROOT = Node.__module__.removesuffix(".node.node")
 _NODE_PACKAGES = tuple(f"{_ROOT}.{name}." for name in ("node", "gossip", "storage"))
@@ -134,9 +138,9 @@ def tentative_of(history: NodeHistory) -> dict[tuple[int, int, int], bytes]:
 
 
 def names_of_tentative(history: NodeHistory) -> frozenset[tuple[bytes, str]]:
-    """Ids and streams of tentative commits."""
-    unsettled = history._unsettled.values()  # noqa: SLF001 - looking inside is the point
-    return frozenset((held.id, held.stream) for commits in unsettled for held in commits)
+    """Ids and streams of tentative commits, strays included."""
+    pending = [shard.pending for shard in history._shards]  # noqa: SLF001 - as above
+    return frozenset((held.id, held.stream) for commits in pending for held in commits)
 
 
 def highest_tentative(history: NodeHistory) -> int:
@@ -148,8 +152,20 @@ def highest_tentative(history: NodeHistory) -> int:
 def known_of(node: Node) -> Known:
     """What a node knows that it has on disk."""
     marks, holes = _marks(node.history, node.config.shards), node.store.holes
-    frontier = dict(node.store.frontier.items())
-    return Known(frontier, tentative_of(node.history), marks, torn_of(holes), holes.unsure)
+    return Known(
+        dict(node.store.frontier.items()),
+        tentative_of(node.history),
+        marks,
+        torn_of(holes),
+        frozenset(one for one, _ in names_of_tentative(node.history)),
+        strays_of(node.strays),
+        holes.unsure,
+    )
+
+
+def strays_of(strays: Strays) -> frozenset[bytes]:
+    """Ids of the strays that are on disk."""
+    return frozenset(held.id for held in strays if held.durable)
 
 
 def torn_of(holes: Holes) -> dict[LogKey, int]:
@@ -168,6 +184,21 @@ def _marks(history: NodeHistory, shards: int) -> tuple[tuple[int, bytes], ...]:
     return tuple((mark.commits, mark.running) for mark in marks)
 
 
+def read_thrice(config: ClusterConfig, name: str, disk: SimDisk, index: Index) -> tuple[Known, ...]:
+    """What a copy of a disk says: twice with its index, once without."""
+    size = sum(disk.size(f"log/{file}") for file in disk.list("log"))
+    if not 0 < size < READ_AGAIN_BYTES_MAX:
+        return ()
+    index, copy, other = deepcopy(index), disk.clone(), disk.clone()
+    copy.reads_right = other.reads_right = True
+    found = [
+        read_again(config, name, copy, index),
+        read_again(config, name, copy, index),
+        read_again(config, name, other, MemoryIndex()),
+    ]
+    return () if None in found else tuple(known for known in found if known is not None)
+
+
 def read_again(config: ClusterConfig, name: str, disk: Disk, index: Index) -> Known | None:
     """Read a directory back as a start does; None if it is refused."""
     log = Log(
@@ -178,13 +209,23 @@ def read_again(config: ClusterConfig, name: str, disk: Disk, index: Index) -> Kn
         segment_bytes=config.tuning.segment_bytes,
     )
     history = NodeHistory(index, log, config.shards)
+    strays = Strays(history)
     try:
-        recovered = recover(log, history, Members(config.name, config.shards, name, config.members))
+        members = Members(config.name, config.shards, name, config.members)
+        recovered = recover(log, history, members, strays)
     except AnabranchError:
         return None
     holes = Holes(recovered, 0 if recovered.state is None else recovered.state.origin)
     marks = _marks(history, config.shards)
-    return Known(recovered.frontier, tentative_of(history), marks, torn_of(holes), recovered.unsure)
+    return Known(
+        recovered.frontier,
+        tentative_of(history),
+        marks,
+        torn_of(holes),
+        frozenset(one for one, _ in names_of_tentative(history)),
+        strays_of(strays),
+        recovered.unsure,
+    )
 
 
 def untrue_of(node: Node) -> Iterator[str]:
@@ -218,7 +259,7 @@ def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
     for name, node in nodes.items():
         outbox, settling = node.outbox, node.settler.settlement
         if len(outbox._commits) > 1:  # noqa: SLF001 - looking inside is the point
-            yield Gauge(name, "bytes in its outbox", outbox._bytes, outbox._bytes_max)  # noqa: SLF001
+            yield Gauge(name, "bytes in its outbox", outbox._bytes, outbox.bytes_max)  # noqa: SLF001
         yield Gauge(name, "bytes on their way to the disk", node.log.backlog_bytes, GROUP_BYTES_MAX)
         if settling is not None:
             longest = max((len(queue) for queue in settling._queue.values()), default=0)  # noqa: SLF001
@@ -227,8 +268,8 @@ def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
             )
         resting = len(node.history._resting)  # noqa: SLF001
         yield Gauge(name, "streams at rest", resting, STREAMS_CACHED_MAX)
-        yield Gauge(name, "appends that wait", len(node._final), 0)  # noqa: SLF001
-        yield Gauge(name, "commits held back", len(node.replication.held_back), 0)
+        yield Gauge(name, "appends that wait", len(node.appends.waiting), 0)
+        yield Gauge(name, "commits held back", len(node.replication.welcome.held_back), 0)
     dead = 0 if calm else len(nodes) * (len(nodes) - 1)
     yield Gauge("the cluster", "tasks", _tasks(nodes), tasks_of(len(nodes)) + dead)
     loop = asyncio.get_running_loop()

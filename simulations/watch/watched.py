@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from copy import deepcopy
 from typing import Any
 
 from ...gossip.frontier import Frontier, LogKey
@@ -19,7 +18,6 @@ from ...node.fold import ACCEPTED, KEPT, Held, OrderKey
 from ...node.node import Node
 from ...storage.commit import Draft, read_header
 from ...storage.errors import AnabranchError, DamagedLog, SyncFailed
-from ...storage.index import MemoryIndex
 from ...storage.limits import SILENCE_SECONDS
 from ...storage.stamp import milliseconds, stamp_of
 from ..checkers import Judges
@@ -40,7 +38,7 @@ from ..history import (
     Violation,
 )
 from ..world.clock import EPOCH_MS
-from ..world.world import World
+from ..world.world import Snapshot, World
 from .asking import Asker, is_paused
 from .onlooker import Life, WatchedClock
 from .reached import note_reached
@@ -52,7 +50,7 @@ from .reading import (
     key_of_tail,
     known_of,
     names_of_tentative,
-    read_again,
+    read_thrice,
     untrue_of,
     waiting_of,
 )
@@ -61,7 +59,6 @@ from .trace import Trace, WatchedLink, WatchedPort
 __all__ = ["Life", "Trace", "WatchedLink", "WatchedPort", "WatchedWorld"]
 
 Waiting = tuple[tuple[LogKey, int, bytes], ...]  # see history.Recovered
-READ_AGAIN_BYTES_MAX = 100_000  # of a disk that is read back more than once at a start
 MANY = 1001  # commits that are healed in one run
 HOLDER_BEATS = 10  # that one member alone holds the settlement back
 
@@ -83,6 +80,7 @@ class WatchedWorld(World):
         self.clocks.update(self._watched)
         self._declared: dict[tuple[str, int], int] = {}
         self._left: dict[str, tuple[Known, Waiting]] = {}  # what each had at its end
+        self._taken: dict[Snapshot, tuple[Known, Waiting]] = {}  # what was there in each
         self._lost: dict[str, dict[LogKey, int]] = {}  # what was on disks that were lost
         self._hashes: dict[tuple[int, int, int, int], bytes] = {}  # of all that was stamped
         self._readers: set[asyncio.Task[None]] = set()  # who wait for a heal
@@ -213,7 +211,7 @@ class WatchedWorld(World):
         await super().answer(name, WatchedLink(link, name, self.trace))
 
     async def _start(self, name: str) -> None:
-        self._again[name] = self._read_again(name)
+        self._again[name] = read_thrice(self.config, name, self.disks[name], self.indexes[name])
         try:
             await super()._start(name)
         except AnabranchError as error:
@@ -226,22 +224,6 @@ class WatchedWorld(World):
             self.history.marks.reach("a damaged log was refused")
         elif isinstance(error, SyncFailed):
             self.history.marks.reach("a node ended with its disk")
-
-    def _read_again(self, name: str) -> tuple[Known, ...]:
-        """What a copy of the disk says: twice with its index, once without."""
-        disk = self.disks[name]
-        size = sum(disk.size(f"log/{file}") for file in disk.list("log"))
-        if not 0 < size < READ_AGAIN_BYTES_MAX:
-            return ()
-        index, copy, other = deepcopy(self.indexes[name]), disk.clone(), disk.clone()
-        copy.reads_right = other.reads_right = True
-        empty = MemoryIndex()
-        found = [
-            read_again(self.config, name, copy, index),
-            read_again(self.config, name, copy, index),
-            read_again(self.config, name, other, empty),
-        ]
-        return () if None in found else tuple(known for known in found if known is not None)
 
     def began(self, name: str) -> None:
         """Look on from now on, and hold what was read back against what had been there."""
@@ -322,9 +304,32 @@ class WatchedWorld(World):
     def lose_disk(self, name: str) -> None:
         """Nothing of what a node had is held against it any more."""
         self._left.pop(name, None)
+        self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
         self._lost[name] = dict(self.lives[name].node.store.frontier.items())
-        self.history.lost_disks.append(name)
+        self.history.lost_disks[name] = self.loop_time()
         super().lose_disk(name)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """What a node has in its directory now."""
+        taken = super().snapshot(name)
+        node = self.lives[name].node
+        self._taken[taken] = known_of(node), waiting_of(node)
+        return taken
+
+    def roll_back(self, name: str, snapshot: Snapshot, since: float) -> None:
+        """Put the directory of a node that is down back to what it was at a time.
+
+        What it took since then and nobody else holds is lost; nothing else is excused.
+        """
+        self._left[name] = self._taken[snapshot]
+        self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
+        lost = self._lost.setdefault(name, {})
+        for log, seq in self.lives[name].node.store.frontier.items():
+            lost[log] = max(seq, lost.get(log, 0))
+        self.history.rolled_back.append((name, since, self.loop_time()))
+        self.history.marks.reach("a disk went back in time")
+        self.restore(name, snapshot)
+        self.disks[name].crash()
 
     def resume(self, name: str) -> None:
         """Let a node go on."""
@@ -452,6 +457,7 @@ class WatchedWorld(World):
             history.tentative[name] = names_of_tentative(self.nodes[name].history)
             self._note_digest(name)
             self._note_alarms(self.lives[name])
+            history.marks.reach("a member was changed", self.nodes[name].members.number > 1)
         self._note_trees()
         if history.unsettled is None:
             history.gauges += gauges_of(self.nodes, calm=self._calm)

@@ -335,6 +335,8 @@ class SimPort:
 
     async def connect(self, url: str) -> Link:
         """Dial the node at a URL."""
+        if url not in self._name_of_url:
+            raise LinkLost(f"nothing is at {url!r}")
         return await self._network.connect(self._name, self._name_of_url[url])
 
     async def close(self) -> None:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from copy import deepcopy
+from dataclasses import dataclass
 from random import Random as Generator
 
+from ...gossip.epoch import Change
+from ...gossip.epoch import Member as Joined
 from ...gossip.members import Member
 from ...gossip.transport import Link, Network
 from ...node.config import ClusterConfig, Tuning
+from ...node.membership import joined
 from ...node.node import Node
 from ...storage.errors import AnabranchError
 from .clock import SimClock, SimRandom
@@ -23,6 +28,15 @@ from .loop import OWNER, VirtualLoop
 from .network import SimNetwork, SimPort
 
 ROOM_BYTES = 1 << 40
+_LOOKED_FOR_SECONDS = 5.0  # who waits to be let in is there by then, or a vote comes back
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A data directory as it was at some moment."""
+
+    disk: SimDisk
+    index: SimIndex
 
 
 class World:
@@ -45,17 +59,59 @@ class World:
             for number in range(count)
         ]
         self.config = ClusterConfig("sim", shards, tuple(members), tuning or Tuning())
+        self._seed = seed
+        self._members = {member.name: member for member in members}
+        self._configs = dict.fromkeys(self._members, self.config)
+        self._runs_as = {name: name for name in self._members}  # what a node's file calls it
         self._name_of_url = {member.url: member.name for member in members}
         self.names = [member.name for member in members]
-        self.disks = {name: SimDisk(Generator(f"disk {seed} {name}")) for name in self.names}
-        self.indexes = {name: SimIndex(Generator(f"index {seed} {name}")) for name in self.names}
-        self.clocks = {name: SimClock(self._loop) for name in self.names}
-        self._luck = {name: SimRandom(Generator(f"node {seed} {name}")) for name in self.names}
-        self._changing = {name: asyncio.Lock() for name in self.names}
+        self.disks: dict[str, SimDisk] = {}
+        self.indexes: dict[str, SimIndex] = {}
+        self.clocks: dict[str, SimClock] = {}
+        self._luck: dict[str, SimRandom] = {}
+        self._changing: dict[str, asyncio.Lock] = {}
+        for name in self.names:
+            self._equip(name)
         self._ending: set[asyncio.Task[bool]] = set()
         self.nodes: dict[str, Node] = {}  # those that are up
         self.on_change: Callable[[str], None] = lambda _: None  # told of each start and end
         self.contexts: dict[str, Context] = {}  # what runs in a node's context stops when it does
+
+    def _equip(self, name: str) -> None:
+        """A machine with an empty directory."""
+        self.disks[name] = SimDisk(Generator(f"disk {self._seed} {name}"))
+        self.indexes[name] = SimIndex(Generator(f"index {self._seed} {name}"))
+        self.clocks[name] = SimClock(self._loop)
+        self._luck[name] = SimRandom(Generator(f"node {self._seed} {name}"))
+        self._changing[name] = asyncio.Lock()
+
+    def add(self, name: str, site: str, knows: list[str]) -> None:
+        """A machine that the founders' file does not name; its own names it and whom it knows."""
+        priorities = {member.site: member.priority for member in self._members.values()}
+        priority = priorities.get(site, len(priorities))
+        me = self._members[name] = Member(name, site, priority, f"sim://{name}")
+        table = (me, *(self._members[other] for other in knows))
+        config = self.config
+        self._configs[name] = ClusterConfig(config.name, config.shards, table, config.tuning)
+        self._runs_as[name] = name
+        self._name_of_url[me.url] = name
+        self.names.append(name)
+        self._equip(name)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """What a node that is down has in its directory."""
+        return Snapshot(self.disks[name].clone(), deepcopy(self.indexes[name]))
+
+    def restore(self, name: str, snapshot: Snapshot) -> None:
+        """Put an older directory in the place of that of a node that is down."""
+        self.disks[name], self.indexes[name] = snapshot.disk.clone(), deepcopy(snapshot.index)
+
+    def copy(self, name: str, twin: str) -> None:
+        """A second machine with a copy of a directory; it dials, but nobody dials it."""
+        self._equip(twin)
+        self.restore(twin, self.snapshot(name))
+        self._configs[twin], self._runs_as[twin] = self._configs[name], self._runs_as[name]
+        self.names.append(twin)
 
     def port(self, name: str) -> Network:
         """A node's way into the network."""
@@ -70,8 +126,8 @@ class World:
 
     async def _start(self, name: str) -> None:
         node = Node(
-            self.config,
-            name,
+            self._configs[name],
+            self._runs_as[name],
             disk=self.disks[name],
             index=self.indexes[name],
             clock=self.clocks[name],
@@ -88,7 +144,8 @@ class World:
         finally:
             disk.reads_right = False
         self.nodes[name], self.contexts[name] = node, context
-        self.network.listen(name, lambda link: self.answer(name, link))
+        if self._runs_as[name] == name:
+            self.network.listen(name, lambda link: self.answer(name, link))
         self.began(name)
 
     def began(self, name: str) -> None:
@@ -182,6 +239,60 @@ class World:
                 if (here in side) != (there in side):
                     self.network.cut(here, there, reset=reset)
 
+    async def replace_the_lost(self, seconds: float = 60.0) -> None:
+        """As an operator does where a change can't be agreed on any more: with --force.
+
+        That is so where no majority has kept its directories, or where only a lost one held what
+        every member has to hold. Whoever forces it has copied before all that can be had.
+        """
+        deadline = self._loop.time() + seconds
+        while self._loop.time() < deadline and not self._all_sure():  # noqa: ASYNC110 - for a while
+            await asyncio.sleep(0.1)
+        while self._loop.time() < deadline and (stuck := self._stuck()):
+            await asyncio.sleep(_LOOKED_FOR_SECONDS)
+            for name in stuck if stuck == self._stuck() else []:
+                node = self.nodes[name]
+                change = self._forced_at(node)
+                if change is not None and self._has_all(node):
+                    context = self.contexts[name].copy()
+                    await self._loop.create_task(node.membership.force(change), context=context)
+                    break
+
+    def _all_sure(self) -> bool:
+        """Whether every node knows whether its directory went back in time."""
+        return all(node.membership.sureness.sure for node in self.nodes.values())
+
+    def _stuck(self) -> list[str]:
+        """The members of an epoch in which too few have a vote for another one."""
+        return [name for name, node in self.nodes.items() if self._lost_to(node)]
+
+    def _has_all(self, node: Node) -> bool:
+        """Whether a node holds all that has a place and that any other one holds."""
+        return all(
+            node.store.frontier[log] >= node.members.end(log, seq)
+            for other in self.nodes.values()
+            for log, seq in other.store.frontier.items()
+        )
+
+    def _lost_to(self, node: Node) -> list[Joined]:
+        """The members that are gone for good, where without them nothing can be decided."""
+        epoch, membership = node.members.epoch, node.membership
+        if epoch is None or membership.is_outside:
+            return []
+        there = {other.store.origin: other.membership for other in self.nodes.values()}
+        voting = [one for one in epoch.origins if one in there and there[one].has_a_vote]
+        if len(voting) >= epoch.majority:
+            return []
+        return [member for member in epoch.members if member.origin not in there]
+
+    def _forced_at(self, node: Node) -> Change | None:
+        """What a member has to decide by force, once those who come instead of others are there."""
+        lost = self._lost_to(node)
+        joins = [node.membership.waiting.get(member.name) for member in lost]
+        if not lost or None in joins:
+            return None
+        return Change(tuple(joined(one) for one in joins if one), tuple(m.origin for m in lost))
+
     async def until_settled(self, seconds: float = 30.0) -> None:
         """Wait until nothing is tentative anywhere, all frontiers are equal and nothing is damaged.
 
@@ -206,7 +317,7 @@ class World:
             f"the link from {name} to {peer}"
             for name, node in self.nodes.items()
             for peer, dialer in node.replication.dialers.items()
-            if not dialer.pushes._connected  # noqa: SLF001 - looking inside is the point
+            if peer in node.members and not dialer.pushes._connected  # noqa: SLF001 - looking inside is the point
         ]
 
     async def scrub_all(self) -> None:

@@ -8,11 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anabranch.gossip.messages import (
+    ACK,
+    AGREE,
     GIVE,
     HELLO,
+    JOIN,
     PROTOCOL,
     PULL,
     PUSH,
+    RECALL,
+    RECALLED,
     REFUSE,
     REPORT,
     Hello,
@@ -28,6 +33,7 @@ from .messages_made import ONE_OF_EACH, messages
 
 HEAD = (1, 2, 3, 4)  # epoch, boot, counter, wall clock
 NO_REPORTS = ()
+NO_CLOSE = (0, False, [])  # the body of a report message that says nothing
 TOO_LARGE = [-1, 1 << 64, 1.0, "1", None, True]
 
 
@@ -99,7 +105,7 @@ def test_any_array_is_refused_or_is_a_message(parts):
 
 
 @settings(max_examples=300)
-@given(st.integers(0, 8), st.lists(values, max_size=7))
+@given(st.integers(0, JOIN + 1), st.lists(values, max_size=8))
 def test_any_body_under_a_good_head_is_refused_or_is_a_message(kind, body):
     a_message_or_a_bad_frame(pack((kind, *HEAD, NO_REPORTS, *body)))
 
@@ -107,10 +113,10 @@ def test_any_body_under_a_good_head_is_refused_or_is_a_message(kind, body):
 @settings(max_examples=200)
 @given(st.lists(st.lists(values, max_size=9), max_size=3))
 def test_any_reports_are_refused_or_are_reports(reports):
-    a_message_or_a_bad_frame(pack((REPORT, *HEAD, reports, 0, False)))
+    a_message_or_a_bad_frame(pack((REPORT, *HEAD, reports, *NO_CLOSE)))
 
 
-@pytest.mark.parametrize("kind", [0, 10, 127])
+@pytest.mark.parametrize("kind", [0, JOIN + 1, 127])
 def test_a_kind_that_is_not_known_is_named(kind):
     with pytest.raises(BadFrame, match=f"unknown kind {kind}"):
         decode(pack((kind, *HEAD, NO_REPORTS)))
@@ -119,7 +125,7 @@ def test_a_kind_that_is_not_known_is_named(kind):
 @pytest.mark.parametrize("kind", [128, 1 << 63, -1, None, "3", [3]], ids=ident)
 def test_a_kind_is_a_number_below_128(kind):
     with pytest.raises(BadFrame):
-        decode(pack((kind, *HEAD, NO_REPORTS, 0, False)))
+        decode(pack((kind, *HEAD, NO_REPORTS, *NO_CLOSE)))
 
 
 @pytest.mark.parametrize("part", TOO_LARGE, ids=ident)
@@ -130,10 +136,11 @@ def test_the_head_is_whole_numbers_of_64_bits(place, part):
     head: list[object] = [REPORT, *HEAD]
     head[place] = part
     with pytest.raises(BadFrame):
-        decode(pack((*head, NO_REPORTS, 0, False)))
+        decode(pack((*head, NO_REPORTS, *NO_CLOSE)))
 
 
-GOOD_HELLO = (PROTOCOL, "trading", 64, "ny1", 11, [("ny1", "ny", 0, 11)])
+GOOD_HELLO = (PROTOCOL, "trading", 64, "ny1", 11, [("ny1", "ny", 0, 11, "http://a:1")], 99)
+GOOD_JOIN = ("par1", "par", 3, 44, "http://d:1", True)
 GOOD_REPORT = (11, 1, 99, 5, 4096, 7, None, [(0, 11, 7)])
 
 
@@ -146,7 +153,7 @@ def changed(parts, place, value):
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        *((HELLO, GOOD_HELLO[:length]) for length in range(6)),
+        *((HELLO, GOOD_HELLO[:length]) for length in range(7)),
         (HELLO, changed(GOOD_HELLO, 0, math.inf)),
         (HELLO, changed(GOOD_HELLO, 0, math.nan)),
         (HELLO, changed(GOOD_HELLO, 0, None)),
@@ -158,14 +165,28 @@ def changed(parts, place, value):
         (HELLO, changed(GOOD_HELLO, 4, "11")),
         (HELLO, changed(GOOD_HELLO, 5, None)),
         (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0)])),
-        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, -1)])),
-        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, 11)] * (MEMBERS_MAX + 1))),
+        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, 11)])),
+        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, -1, "")])),
+        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, 11, None)])),
+        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, 11, "", 1)])),
+        (HELLO, changed(GOOD_HELLO, 5, [("ny1", "ny", 0, 11, "")] * (MEMBERS_MAX + 1))),
+        (HELLO, changed(GOOD_HELLO, 6, -1)),
+        (HELLO, changed(GOOD_HELLO, 6, None)),
+        (HELLO, changed(GOOD_HELLO, 6, b"12345678")),
         (REFUSE, ("cluster",)),
         (REFUSE, ("cluster", "why", "more")),
         (REFUSE, (1, "why")),
         (REPORT, (0,)),
         (REPORT, (0, 1)),
-        (REPORT, (-1, False)),
+        (REPORT, (0, False)),
+        (REPORT, (0, 1, [])),
+        (REPORT, (-1, False, [])),
+        (REPORT, (0, False, [], 1)),
+        (REPORT, (0, False, None)),
+        (REPORT, (0, False, [11])),
+        (REPORT, (0, False, [(11, -1)])),
+        (REPORT, (0, False, [(11, 1.0)])),
+        (REPORT, (0, False, [(11, 60)] * (MEMBERS_MAX + 1))),
         (PUSH, ()),
         (PUSH, (b"commit",)),
         (PUSH, (["commit"],)),
@@ -174,7 +195,24 @@ def changed(parts, place, value):
         (PULL, ([(0, 11)], 1)),
         (PULL, ([(0, 11, 0)], -1)),
         (GIVE, ([None],)),
-        (5, (1,)),
+        (ACK, (1,)),
+        (AGREE, ()),
+        (AGREE, (b"part",)),
+        (AGREE, (["part"],)),
+        (AGREE, ([b"part"], 1)),
+        (RECALL, ()),
+        (RECALL, (-1,)),
+        (RECALL, (11, 1)),
+        (RECALLED, (11, 4096)),
+        (RECALLED, (11, -1, [])),
+        (RECALLED, (11, 4096, [(0, 11, 7)])),
+        (RECALLED, (11, 4096, [(SHARDS_MAX, 7)])),
+        (RECALLED, (11, 4096, [(0, -7)])),
+        *((JOIN, GOOD_JOIN[:length]) for length in range(6)),
+        *((JOIN, changed(GOOD_JOIN, place, None)) for place in range(6)),
+        *((JOIN, changed(GOOD_JOIN, place, -1)) for place in (2, 3)),
+        (JOIN, changed(GOOD_JOIN, 5, 1)),
+        (JOIN, (*GOOD_JOIN, 1)),
     ],
     ids=ident,
 )
@@ -200,11 +238,11 @@ def test_a_body_of_the_wrong_form_is_refused(kind, body):
 )
 def test_a_report_of_the_wrong_form_is_refused(report):
     with pytest.raises(BadFrame):
-        decode(pack((REPORT, *HEAD, [report], 0, False)))
+        decode(pack((REPORT, *HEAD, [report], *NO_CLOSE)))
 
 
 def test_no_message_has_more_reports_than_a_cluster_has_members():
-    parts = (REPORT, *HEAD, [GOOD_REPORT] * MEMBERS_MAX, 0, False)
+    parts = (REPORT, *HEAD, [GOOD_REPORT] * MEMBERS_MAX, *NO_CLOSE)
     assert len(decode(pack(parts)).reports) == MEMBERS_MAX
     with pytest.raises(BadFrame):
         decode(pack(changed(parts, 5, [GOOD_REPORT] * (MEMBERS_MAX + 1))))
@@ -227,7 +265,7 @@ def test_a_hello_is_not_read_beyond_its_bound(protocol):
         decode(pack((HELLO, *HEAD, NO_REPORTS, *changed(long, 0, protocol))))
 
 
-@pytest.mark.parametrize("kind", [HELLO, REFUSE, REPORT, PUSH, 5, PULL, GIVE])
+@pytest.mark.parametrize("kind", range(HELLO, JOIN + 1))
 @pytest.mark.parametrize("part", [b"\x91\xc0", b"\x91\x90", b"\x81\xc0\xc0"], ids=ident)
 def test_what_does_not_fit_is_refused_before_it_takes_memory(kind, part):
     """Two bytes on the wire could become a hundred in memory."""

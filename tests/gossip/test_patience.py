@@ -78,3 +78,10 @@ def test_what_will_all_be_here_soon_is_left_to_come():
 
 def test_what_came_fast_and_then_stopped_is_waited_for_like_anything():
     assert waits([(0, 100, 0.0), (60, 200, 1.0), (60, 200, 2.0), (60, 200, 2.5)])[-1] == 2.5
+
+
+def test_the_wait_begins_anew_when_its_own_node_begins_to_push():
+    patience = Patience()
+    assert patience.look(LOG, 0, 100, 0.0, None) == 0
+    assert patience.look(LOG, 0, 100, 4.0, None, pushed_since=3.0) == 1.0
+    assert patience.look(LOG, 0, 100, 5.0, None, pushed_since=3.0) == 2.0

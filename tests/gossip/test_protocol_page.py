@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from anabranch.gossip import messages, pulling, pushing
+from anabranch.gossip.agreeing import packed
 from anabranch.gossip.clocks import WINDOW_SECONDS
 from anabranch.gossip.members import Cause
 from anabranch.gossip.transport import LINK_PATH
@@ -13,6 +14,7 @@ from anabranch.gossip.wire import from_frame, to_frame
 from anabranch.storage import limits
 
 from .messages_made import ONE_OF_EACH
+from .test_agreeing import ONE_OF_EACH as ONE_PART_OF_EACH
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 
@@ -34,7 +36,7 @@ def test_kinds_are_those_of_the_code():
         name: getattr(messages, name)
         for name in (
             *("HELLO", "REFUSE", "REPORT", "PUSH", "ACK", "PULL", "GIVE"),
-            *("COMPARE", "COMPARED"),
+            *("COMPARE", "COMPARED", "AGREE", "RECALL", "RECALLED", "JOIN"),
         )
     }
 
@@ -61,7 +63,23 @@ def test_times_and_bounds_are_those_of_the_code():
         [limits.COMPARE_NODES_MAX],
         [limits.MEMBERS_MAX],
         [limits.SHARDS_MAX],
+        [limits.CONFIRM_SECONDS],
+        [2 * limits.SILENCE_SECONDS],
+        [limits.EVICT_AFTER_SECONDS],
+        [limits.ASK_AGAIN_SECONDS],
     ]
+
+
+def test_parts_of_an_agree_are_those_of_the_code():
+    rows = table("Epochs")
+    kinds = {int(kind): is_.split(":")[0] for kind, _, is_ in rows}
+    parts = {int(kind): part for kind, part, _ in rows}
+    assert set(kinds) == {packed(message)[1] for message in ONE_PART_OF_EACH}
+    for message in ONE_PART_OF_EACH:
+        data = packed(message)
+        assert kinds[data[1]] == type(message).__name__.lower()
+        count = len(re.sub(r"\[[^\[\]]*\]", "", parts[data[1]][1:-1]).split(","))
+        assert count == data[0] & 0x0F, message
 
 
 @pytest.mark.parametrize(
@@ -80,6 +98,8 @@ def test_times_and_bounds_are_those_of_the_code():
         f"the last {WINDOW_SECONDS:.0f} to {2 * WINDOW_SECONDS:.0f} seconds",
         f"whenever {limits.HEARTBEAT_SECONDS * 1000:.0f} ms",
         f"*shard* is 0 to {limits.SHARDS_MAX - 1}",
+        f"{limits.CONFIRM_SECONDS:.0f} s after its start",
+        f"It counts for {2 * limits.SILENCE_SECONDS:.0f} s",
     ],
 )
 def test_numbers_in_the_text_are_those_of_the_code(says):

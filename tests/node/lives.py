@@ -10,6 +10,7 @@ from anabranch.node.fold import Held, OrderKey
 from anabranch.node.history import History
 from anabranch.node.recovery import recover
 from anabranch.node.store import Store
+from anabranch.node.strays import Strays
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.storage.commit import Draft, receive, shard_of
 from anabranch.storage.errors import AnabranchError
@@ -21,6 +22,7 @@ from anabranch.storage.state import State
 from .commits import ORIGINS, SHARDS, STREAMS, Verdict, body_of, commit_id
 
 MINE = 11
+PROVISIONAL = 1000
 WALL_MS = 1_764_043_200_000
 TABLE = tuple(
     Member(f"n{origin}", f"site{priority}", priority, f"http://n{origin}")
@@ -31,7 +33,15 @@ TABLE = tuple(
 class Life:
     """One life of a data directory, from recovery to kill."""
 
-    def __init__(self, disk: SimDisk, index: Index, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        disk: SimDisk,
+        index: Index,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        settled_in: bool = True,
+        provisional: int = PROVISIONAL,
+    ) -> None:
         self.failures: list[AnabranchError] = []
         self.wall_ms = WALL_MS
         self.log = Log(
@@ -43,15 +53,26 @@ class Life:
         )
         self.members = Members("cluster", SHARDS, f"n{MINE}", TABLE)
         self.history = History(index, self.log, SHARDS)
-        self.recovered = recover(self.log, self.history, self.members)
+        self.moved: list[Held] = []  # strays that gave way
+        self.strays = Strays(self.history, self.moved.append)
+        self.recovered = recover(self.log, self.history, self.members, self.strays)
         if self.recovered.state is None:
             rows = [(one.name, one.site, one.priority, 0) for one in TABLE]
             self.recovered.state = State(MINE, 1, SHARDS, "cluster", f"n{MINE}", 0, rows, {})
+            self.members.identify(MINE)
         for origin in ORIGINS:
             self.members.bind(f"n{origin}", origin)
         self.store = Store(
-            self.log, self.history, self.members, self.recovered, 1, lambda group: None
+            self.log,
+            self.history,
+            self.members,
+            self.recovered,
+            self.strays,
+            1,
+            provisional,
+            lambda group: None,
         )
+        self.store.take_place(settled_in=settled_in and self.members.is_member)
 
     def durable_until(self, end: int) -> None:
         self.store.durable(end)
@@ -84,7 +105,8 @@ class Life:
     def settle(self, watermark: int, *, commits_max: int = 1 << 30) -> list[Held]:
         settled = []
         for shard in range(SHARDS):
-            settled += self.history.settle(shard, watermark, commits_max)
+            until = self.strays.limit(shard, watermark)
+            settled += self.history.settle(shard, until, commits_max)
             self.history.write_settled()
             self.store.note_settled(shard, self.history.mark(shard).watermark)
         return settled

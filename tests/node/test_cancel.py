@@ -58,7 +58,7 @@ async def go_away(node: Node, key: str, ack: str, at: int, after: float | None) 
 
     client_task = asyncio.create_task(client())
     await asyncio.wait([client_task])
-    assert not node._final, "nobody waits for it any more"
+    assert not node.appends.waiting, "nobody waits for it any more"
     return client_task.cancelled()
 
 

@@ -114,7 +114,7 @@ async def test_a_healthy_comparison_takes_less_than_200_bytes_both_ways():
             compared.append(talk.traffic.sent["rest"] - before)
         return asked
 
-    answered, traffic = ny1.replication.answered, ny1.replication.traffic["lon1"]
+    answered, traffic = ny1.comparing.answered, ny1.replication.traffic["lon1"]
     came = []
     add = traffic.add_received
     sizes = []
@@ -124,7 +124,7 @@ async def test_a_healthy_comparison_takes_less_than_200_bytes_both_ways():
         came.append(sizes[-1])
         answered(name, answer)
 
-    dialer._compare, ny1.replication.answered = measured, counting
+    dialer._compare, ny1.comparing.answered = measured, counting
     await asyncio.sleep(60)
     assert len(compared) == len(came) > 2
     assert max(map(sum, zip(compared, came, strict=True))) < 200

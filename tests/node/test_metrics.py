@@ -35,6 +35,9 @@ async def test_what_is_counted_grows(one: Served) -> None:
     assert found["anabranch_settled_events"][()] == 1
     assert found["anabranch_state"][("ready",)] == 1
     assert sum(found["anabranch_state"].values()) == 1
+    assert found["anabranch_epoch"][()] == found["anabranch_members"][()] == 1
+    assert found["anabranch_strays"][()] == 0
+    assert found["anabranch_suspected_seconds"] == {}
     assert found["anabranch_log_bytes"][()] > 100
     assert found["anabranch_missing_commits"][()] == 0
     assert found["anabranch_disk_free_bytes"][()] > 0

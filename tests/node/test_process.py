@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ from random import Random
 import aiohttp
 import pytest
 
-from .processes import Cluster
+from .processes import Cluster, free_ports
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -82,39 +83,87 @@ async def test_of_two_that_expect_the_same_one_wins_everywhere(cluster: Cluster)
     assert len(winners.pop()) == 1
 
 
-async def test_a_wiped_node_is_not_taken_for_the_old_one(cluster: Cluster) -> None:
+async def test_a_wiped_node_comes_back_as_a_new_member(cluster: Cluster) -> None:
     await cluster.start()
-    await cluster.append("c", "s", 1)
+    for number in range(20):
+        await cluster.append(cluster.names[number % 3], f"s{number % 4}", number)
     await cluster.until(cluster.settled, "all is settled")
+    old = (await cluster.get("c", "/v1/status"))[1]["origin"]
+    before = await cluster.all_events("a")
     await cluster.kill("c")
     shutil.rmtree(cluster.data("c"))
+    assert (await cluster.append("a", "s", "meanwhile"))[0] == 201
     await cluster.start("c")
+    assert (await cluster.append("c", "s", "at once"))[0] == 201, "it takes appends from the start"
 
-    async def knows() -> bool:
-        _, status = await cluster.get("c", "/v1/status")
-        return bool(status["state"] == "stranger")
+    async def is_a_member() -> bool:
+        _, said = await cluster.get("c", "/v1/status")
+        return bool(said["state"] == "ready" and said["epoch"] > 1)
 
-    await cluster.until(knows, "the wiped node learns that it is a stranger")
-    _, status = await cluster.get("c", "/v1/status")
-    assert "old directory" in status["needs"][0]
-    status_code, problem = await cluster.append("c", "s", 2)
-    assert status_code == 503
-    assert "append at another node" in problem["detail"]
-    assert (await cluster.get("c", "/readyz"))[0] == 503
-    assert (await cluster.append("a", "s", 3))[0] == 201, "the others go on"
+    await cluster.until(is_a_member, "the wiped node is a member again")
+    await cluster.until(cluster.settled, "all is settled and the same")
+    histories = [await cluster.all_events(node) for node in cluster.names]
+    assert histories[0] == histories[1] == histories[2]
+    shown = [event["data"] for event in histories[0]]
+    assert histories[0][: len(before)] == before, "what was settled is as it was"
+    assert sorted(map(str, shown)) == sorted(map(str, [*range(20), "meanwhile", "at once"]))
+    for node in cluster.names:
+        _, said = await cluster.get(node, "/v1/members")
+        assert old in [one["origin"] for one in said["removed"]]
+        (row,) = [one for one in said["members"] if one["name"] == "c"]
+        assert row["origin"] != old
+    assert (await cluster.get("c", "/readyz"))[0] == 200
+
+
+async def members(cluster: Cluster, *arguments: str) -> tuple[int, str]:
+    """`anabranch members`, as a shell runs it: exit status and output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "anabranch", "members", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def test_a_new_node_joins_and_another_one_leaves(cluster: Cluster) -> None:
+    await cluster.start()
+    await cluster.append("a", "s", 1)
+    (port,) = free_ports(1)
+    cluster.urls["d"] = f"http://127.0.0.1:{port}"
+    file = cluster.directory / "d.toml"
+    rows = [("d", "d"), ("a", "a")]
+    file.write_text(
+        '[cluster]\nname = "test"\nshards = 8\n'
+        + "".join(
+            f'[[member]]\nname = "{name}"\nsite = "{site}"\nurl = "{cluster.urls[name]}"\n'
+            for name, site in rows
+        )
+    )
+    cluster.launch("d", file)
+    url = cluster.urls["a"]
 
     async def waits() -> bool:
-        _, status = await cluster.get("a", "/v1/status")
-        return [one["name"] for one in status["watermark"]["held_back_by"]] == ["c"]
+        _, said = await cluster.get("a", "/v1/members")
+        return [one["name"] for one in said["waiting"]] == ["d"]
 
-    await cluster.until(waits, "the others say whom they wait for")
-
-    async def refused() -> bool:
-        _, status = await cluster.get("a", "/v1/status")
-        (link,) = [peer for peer in status["peers"] if peer["name"] == "c"]
-        return bool(link["link"] == "refused" and "wiped or replaced" in link["error"])
-
-    await cluster.until(refused, "the others say why they refuse it")
+    await cluster.until(waits, "the new node waits")
+    assert (await cluster.get("d", "/readyz"))[1] == {"status": "joining"}
+    status, out = await members(cluster, "--url", url)
+    assert status == 0 and "`anabranch members join d`" in out
+    status, out = await members(cluster, "join", "d", "--url", url)
+    assert (status, "epoch 2, members a, b, c, d" in out) == (0, True), out
+    status, out = await members(cluster, "leave", "c", "--url", url)
+    assert (status, "Nothing was changed" in out or "Aborted" in out) == (1, True), out
+    status, out = await members(cluster, "leave", "c", "--url", url, "--yes")
+    assert (status, "epoch 3, members a, b, d" in out) == (0, True), out
+    assert (await cluster.get("c", "/readyz"))[0] == 503
+    await cluster.stop("c")
+    await cluster.append("d", "s", 2)
+    await cluster.until(cluster.settled, "all is settled and the same")
+    assert [event["data"] for event in await cluster.all_events("b")] == [1, 2]
 
 
 async def test_damage_in_the_middle_is_healed_from_the_others(cluster: Cluster) -> None:
@@ -255,6 +304,8 @@ async def test_a_wrong_file_is_said_in_a_sentence(cluster: Cluster) -> None:
         ("", "no [cluster] table"),
         ('[cluster]\nname = "x"', "no [[member]]"),
         ('[cluster]\nname = "x"\nshards = 0', "shards is 0"),
+        ('[cluster]\nname = "x"\nevict_after = 1', "evict_after is 1; use seconds"),
+        ('[cluster]\nname = "x"\nconfirm = "some"', "confirm is 'some'"),
         ('[cluster]\nname = "x"\n[[member]]\nname = "a"\nsite = "a"\nurl = "ftp://x"', "url of a"),
     ):
         bad.write_text(text)

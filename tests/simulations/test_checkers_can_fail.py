@@ -17,6 +17,7 @@ from anabranch.simulations.checkers.calm import (
     nothing_is_refused_in_calm,
     nothing_waits_in_calm,
 )
+from anabranch.simulations.checkers.check import folded
 from anabranch.simulations.checkers.conditions import conditions_hold
 from anabranch.simulations.checkers.conditions_met import conditions_are_checked
 from anabranch.simulations.checkers.convergence import all_converged, whole_within
@@ -29,10 +30,20 @@ from anabranch.simulations.checkers.quiet import no_alarms
 from anabranch.simulations.checkers.reads import reads_are_whole
 from anabranch.simulations.checkers.real_time import real_time_respected
 from anabranch.simulations.checkers.receipts import receipts_are_true
+from anabranch.simulations.checkers.recovery import Recovery, recovery_is_exact
 from anabranch.simulations.checkers.shown_once import shown_once
 from anabranch.simulations.checkers.transfers import catching_up_is_cheap
 from anabranch.simulations.checkers.trees import trees_are_true
-from anabranch.simulations.history import Append, Calm, Cut, Gauge, Read, Refusal, Stamped
+from anabranch.simulations.history import (
+    Append,
+    Calm,
+    Cut,
+    Gauge,
+    Read,
+    Recovered,
+    Refusal,
+    Stamped,
+)
 
 from .good_history import (
     DRAFTS,
@@ -40,14 +51,17 @@ from .good_history import (
     ROWS,
     B,
     D,
+    E,
     F,
     G,
     H,
     append_of,
+    change,
     draft,
     end_with,
     good,
     receipt,
+    restarted,
     row,
 )
 
@@ -69,9 +83,31 @@ def lose_a_commit_at_one_node(history):
 
 
 def lose_what_others_held_than_a_lost_disk(history):
-    history.lost_disks = ["tok1"]
-    history.tentative = dict.fromkeys(MEMBERS, frozenset())
-    end_with(history, "ny1", 1, ROWS[5:6])
+    history.lost_disks = {"tok1": 100.0}
+    end_with(history, "ny1", 1, ROWS[6:])
+
+
+def lose_what_was_acknowledged_after_a_disk_was_lost(history):
+    history.lost_disks = {"ny1": 15.0}
+    for node in MEMBERS:
+        end_with(history, node, 1, ROWS[6:])
+
+
+def lose_what_was_settled_before_a_disk_was_lost(history):
+    history.lost_disks = {"lon1": 100.0}
+    lose_a_commit(history)
+
+
+def lose_what_was_repeated_elsewhere(history):
+    """Two nodes acknowledged A, and the disk of one of them was lost."""
+    history.lost_disks = {"ny1": 100.0}
+    for node in MEMBERS:
+        end_with(history, node, 0, [ROWS[1], ROWS[2], ROWS[4]])
+
+
+def change_a_body_that_was_acknowledged_after_a_disk_was_lost(history):
+    history.lost_disks = {"ny1": 15.0}
+    change_a_body(history)
 
 
 def change_a_body(history):
@@ -82,6 +118,45 @@ def invent_a_commit(history):
     invented = row(1, 70, 3, 1, draft("X", "t"), ACCEPTED, 3)
     for node in MEMBERS:
         end_with(history, node, 1, [*ROWS[5:], invented])
+
+
+def appended_again(one, sent):
+    """A copy of a commit, as ny1 appended it again."""
+    return row(1, 70, 1, 2, sent, ACCEPTED, one.first_revision)
+
+
+def append_again(history, one, sent, before=None):
+    """Let all end with a copy of a commit instead of it; None: nobody says whose copy it is."""
+    copy = appended_again(one, sent)
+    history.entries[copy.hash] = sent.entry
+    if before is not None:
+        history.again[copy.key] = before
+    for node in MEMBERS:
+        end_with(history, node, 1, [ROWS[5], copy])
+    return copy
+
+
+def append_again_what_was_not_there(history):
+    append_again(history, ROWS[6], F)
+
+
+def append_again_what_nobody_sent(history):
+    append_again(history, ROWS[6], F, before=(61, 2, 3))
+
+
+def append_again_with_another_body(history):
+    copy = append_again(history, ROWS[6], F, before=ROWS[6].key)
+    history.entries[copy.hash] = b"another"
+
+
+def append_again_the_body_of_another(history):
+    copy = append_again(history, ROWS[6], F, before=ROWS[6].key)
+    history.entries[copy.hash] = E.entry
+
+
+def append_again_what_was_refused(history):
+    append_of(history, G).key = (69, 1, 2)
+    append_again(history, ROWS[6], G, before=(69, 1, 2))
 
 
 def keep_what_was_refused(history):
@@ -178,6 +253,21 @@ def stay_behind(history):
 
 def never_settle(history):
     history.unsettled = "not settled after 25 s"
+
+
+def never_settle_without_a_lost_disk(history):
+    history.lost_disks = {"tok1": 30.0}
+    never_settle(history)
+
+
+def stay_behind_with_an_empty_disk(history):
+    history.lost_disks = {"tok1": 30.0}
+    stay_behind(history)
+
+
+def stay_away_with_an_empty_disk(history):
+    history.lost_disks = {"tok1": 30.0}
+    stay_away(history)
 
 
 def take_too_long(history):
@@ -280,6 +370,11 @@ def raise_an_alarm(history):
     history.alarms.append("ny1 disputes shard 0")
 
 
+def stay_a_stranger_with_an_empty_disk(history):
+    history.lost_disks = {"tok1": 30.0}
+    history.alarms.append("tok1 is a stranger: ny1 does not take this node for tok1")
+
+
 def break_what_always_holds(history):
     history.marks.always(False, "an outbox that is full is not empty")
 
@@ -288,8 +383,17 @@ TABLE = [
     (nothing_lost, lose_a_commit),
     (nothing_lost, lose_a_commit_at_one_node),
     (nothing_lost, lose_what_others_held_than_a_lost_disk),
+    (nothing_lost, lose_what_was_acknowledged_after_a_disk_was_lost),
+    (nothing_lost, lose_what_was_settled_before_a_disk_was_lost),
+    (nothing_lost, lose_what_was_repeated_elsewhere),
     (nothing_lost, change_a_body),
+    (nothing_lost, change_a_body_that_was_acknowledged_after_a_disk_was_lost),
     (nothing_invented, invent_a_commit),
+    (nothing_invented, append_again_what_was_not_there),
+    (nothing_invented, append_again_what_nobody_sent),
+    (nothing_invented, append_again_with_another_body),
+    (nothing_invented, append_again_the_body_of_another),
+    (nothing_invented, append_again_what_was_refused),
     (nothing_invented, keep_what_was_refused),
     (nothing_invented, show_what_was_refused_for_its_id),
     (nothing_invented, give_a_place_to_a_body_that_another_append_had),
@@ -314,6 +418,9 @@ TABLE = [
     (all_converged, stay_behind),
     (all_converged, leave_a_link_dead),
     (all_converged, never_settle),
+    (all_converged, never_settle_without_a_lost_disk),
+    (all_converged, stay_behind_with_an_empty_disk),
+    (all_converged, stay_away_with_an_empty_disk),
     (all_converged, take_too_long),
     (the_rest_goes_on, refuse_a_probe),
     (the_rest_goes_on, leave_a_probe_without_an_answer),
@@ -335,6 +442,7 @@ TABLE = [
     (damage_is_healed, end_over_a_bug),
     (nothing_piles_up, leave_a_task_behind),
     (no_alarms, raise_an_alarm),
+    (no_alarms, stay_a_stranger_with_an_empty_disk),
     (no_alarms, break_what_always_holds),
 ]
 
@@ -378,6 +486,73 @@ def test_a_damaged_disk_that_is_healed_or_refused_meanwhile_is_no_violation():
     history.damages.append(("tok1", "a bit of log/0 flipped"))
     history.refusals.append(Refusal(1.0, "tok1", "DamagedLog"))
     assert damage_is_healed(history) == []
+
+
+@pytest.mark.parametrize("body", [None, b"another"])
+def test_what_only_a_lost_disk_had_acknowledged_may_be_lost(body):
+    history = good()
+    history.lost_disks = {"ny1": 15.6}
+    if body is None:
+        for node in MEMBERS:
+            end_with(history, node, 1, ROWS[6:])
+    else:
+        history.entries[ROWS[5].hash] = body
+    assert nothing_lost(history) == []
+    history.lost_disks = {"ny1": 15.4}
+    assert nothing_lost(history) != []
+
+
+def test_a_commit_may_be_appended_again_more_than_once():
+    history = good()
+    history.again[65, 0, 9] = ROWS[6].key
+    append_again(history, ROWS[6], F, before=(65, 0, 9))
+    assert nothing_invented(history) == []
+    assert nothing_lost(history) == []
+
+
+# -- strays, at a start (the other ways to spoil one stand in test_checkers_online.py) -----------
+
+
+def start_with_strays(before, after, **fields):
+    """A good history in which ny1 left and read back these ids of commits without a place."""
+    history, event = good(), restarted()
+    after = event.after._replace(strays=frozenset(after), **fields)
+    before = event.before._replace(strays=frozenset(before))
+    change(history, Recovered, lambda _: True, before=before, after=after, again=())
+    return history
+
+
+def test_a_stray_that_is_gone_is_found():
+    problems = folded(Recovery)(start_with_strays([H.commit_id, G.commit_id], [G.commit_id]))
+    assert problems == [f"ny1: commit {H.commit_id.hex()[:8]}, which had no place, is gone"]
+    assert recovery_is_exact(start_with_strays([H.commit_id], [])) != []
+
+
+def test_a_stray_that_is_settled_only_later_is_gone_all_the_same():
+    """It was not settled when its node started: F is, D is not."""
+    assert folded(Recovery)(start_with_strays([F.commit_id], [])) == []
+    assert folded(Recovery)(start_with_strays([D.commit_id], [])) != []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ids": frozenset([H.commit_id])},  # it has a place by now, and is tentative
+        {"torn": {(0, 3): 4}},
+        {"unsure": True},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_stray_that_may_have_another_place_is_no_violation(fields):
+    history = start_with_strays([H.commit_id], [], **fields)
+    assert folded(Recovery)(history) == []
+
+
+def test_strays_that_are_read_otherwise_the_second_time_are_found():
+    history = start_with_strays([H.commit_id], [H.commit_id])
+    after = restarted().after
+    change(history, Recovered, lambda _: True, again=(after, after, after))
+    assert folded(Recovery)(history) != []
 
 
 def test_frames_that_a_proxy_doubled_are_not_the_nodes_fault():

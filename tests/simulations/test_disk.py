@@ -580,7 +580,7 @@ def test_a_damaged_node_gives_its_peers_nothing_wrong(kind):
             await append(world, "ny1", f"more {number}", size=100)
         await asyncio.sleep(3)  # lon1 has it all as well
         if kind == "misread":
-            world.disks["ny1"].misread = 0.2
+            world.disks["ny1"].misread = 0.5  # it is read again, so a few in a hundred are wrong
         else:
             assert world.disks["ny1"].damage(world.generator, kind)
         world.cut_off({"lon1"})
@@ -603,12 +603,6 @@ def test_a_damaged_node_gives_its_peers_nothing_wrong(kind):
     assert sum(run(story(seed)) for seed in range(10)) > 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a log that lost whole records at its end, with its index gone too, gives their "
-    "sequences again, and two nodes settle two commits under one name. It needs a new origin",
-)
 @pytest.mark.parametrize(("kind", "seed"), [("truncate", 19), ("missing", 19)])
 @in_virtual_time
 async def test_a_log_that_was_rolled_back_does_not_give_a_sequence_twice(kind, seed):

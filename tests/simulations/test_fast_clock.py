@@ -51,11 +51,11 @@ async def test_its_commits_are_held_back_and_status_shows_it():
     origin = world.nodes["tok1"].store.origin
     for name in ("ny1", "lon1"):
         node = world.nodes[name]
-        assert list(node.replication.held_back) == [(0, origin)]
+        assert list(node.replication.welcome.held_back) == [(0, origin)]
         assert node.store.frontier[0, origin] == 0
         assert node.history.tentative_commits == 0
         assert abs((node.clocks.offset(origin) or 0) - AHEAD_MS) < 1000
-    assert world.nodes["tok1"].replication.held_back == {}
+    assert world.nodes["tok1"].replication.welcome.held_back == {}
 
 
 @in_virtual_time
@@ -90,7 +90,7 @@ async def test_all_arrives_when_time_has_caught_up():
     await asyncio.sleep(AHEAD_MS / 1000)
     await append(world, "tok1", "later")
     await world.until_settled()
-    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    assert [node.replication.welcome.held_back for node in world.nodes.values()] == [{}, {}, {}]
     assert len(settled(world.nodes["ny1"])) == 3
     assert settled(world.nodes["ny1"]) == settled(world.nodes["tok1"])
     assert disputes(world) == {"ny1": [], "lon1": [], "tok1": []}
@@ -116,7 +116,7 @@ async def test_a_slow_clock_stops_nothing():
     for name in world.names:
         assert (await append(world, name, name, ack="settled")).settled
     await world.until_settled()
-    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    assert [node.replication.welcome.held_back for node in world.nodes.values()] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize("latency_seconds", [0.2, 0.6])
@@ -131,7 +131,7 @@ async def test_a_slow_network_is_no_fast_clock(latency_seconds):
     for number in range(10):
         await append(world, world.names[number % 3], str(number))
         await asyncio.sleep(0.1)
-    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    assert [node.replication.welcome.held_back for node in world.nodes.values()] == [{}, {}, {}]
     await world.until_settled()
 
 
@@ -146,7 +146,7 @@ async def test_a_network_that_is_slow_one_way_only_is_no_fast_clock_either():
     for number in range(10):
         await append(world, world.names[number % 3], str(number))
         await asyncio.sleep(0.1)
-    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    assert [node.replication.welcome.held_back for node in world.nodes.values()] == [{}, {}, {}]
     await world.until_settled()
 
 
@@ -175,7 +175,7 @@ async def test_a_slow_node_holds_nothing_back_of_who_is_near_because_another_is_
     for number in range(20):
         await append(world, "lon1", str(number))
         await asyncio.sleep(0.05)
-        assert world.nodes["ny1"].replication.held_back == {}
+        assert world.nodes["ny1"].replication.welcome.held_back == {}
 
 
 @in_virtual_time
@@ -185,8 +185,8 @@ async def test_its_commits_do_not_stop_the_others_from_settling():
     for name in ("ny1", "lon1"):
         receipt = await append(world, name, name, ack="settled")
         assert receipt.settled
-        assert list(world.nodes[name].replication.held_back)
+        assert list(world.nodes[name].replication.welcome.held_back)
     await asyncio.sleep(AHEAD_MS / 1000)
     await world.until_settled()
-    assert [node.replication.held_back for node in world.nodes.values()] == [{}, {}, {}]
+    assert [node.replication.welcome.held_back for node in world.nodes.values()] == [{}, {}, {}]
     assert not any(disputes(world).values())

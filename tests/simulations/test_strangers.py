@@ -6,124 +6,57 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pytest
 
-from anabranch.gossip.members import Cause, Members
+from anabranch.gossip.members import Cause
 from anabranch.gossip.messages import (
     PROTOCOL,
     Ack,
-    Body,
+    Agree,
     Give,
     Hello,
-    Message,
+    Join,
     Pull,
     Push,
     Refuse,
     ReportMessage,
-    Sender,
 )
 from anabranch.gossip.reports import Report
 from anabranch.gossip.transport import Link
-from anabranch.gossip.wire import from_frame, sum_of, to_frame
 from anabranch.node.config import ClusterConfig
 from anabranch.node.node import Node
 from anabranch.simulations.world.clock import EPOCH_MS, SimRandom
 from anabranch.simulations.world.network import SimPort
 from anabranch.simulations.world.world import World
-from anabranch.storage.commit import shard_of, stamped
 from anabranch.storage.errors import LinkLost, Unavailable
-from anabranch.storage.index import MemoryIndex
 from anabranch.storage.stamp import stamp_of
 
-from .stories import THREE, append, disputes, draft, in_virtual_time, settled
-
-STRANGE = 0xBAD
-
-
-def state_of(node: Node) -> tuple[Any, ...]:
-    """All of a node that a stranger could change."""
-    return (
-        node.members.bindings,
-        node.members.mark,
-        dict(node.store.frontier.items()),
-        node.history.tentative_commits,
-        settled(node),
-        node.replication.stranger,
-        node.replication.held_back,
-        node.settler.disputes,
-    )
-
-
-SUMS: WeakKeyDictionary[Link, list[int]] = WeakKeyDictionary()  # of the last frames, either way
-
-
-async def speak(link: Link, body: Body, reports: tuple[Report, ...] = ()) -> None:
-    sums = SUMS.setdefault(link, [0, 0])
-    frame = to_frame(Message(Sender(1, 7, 0, EPOCH_MS), body, list(reports)), sums[0])
-    sums[0] = sum_of(frame)
-    await link.send(frame)
-
-
-async def hear(link: Link) -> Body:
-    sums = SUMS.setdefault(link, [0, 0])
-    frame = await link.receive()
-    before, sums[1] = sums[1], sum_of(frame)
-    return from_frame(frame, before=before).body
-
-
-async def until_lost(link: Link) -> None:
-    with suppress(LinkLost):
-        while True:
-            await hear(link)
-
-
-async def dial(world: World, hello: Hello, there: str = "ny1") -> tuple[Link, Body]:
-    """Dial a node by hand, as tok1; the link, and what was answered to a hello."""
-    link = await world.network.connect("tok1", there)
-    await speak(link, hello)
-    return link, await hear(link)
-
-
-def hello_as(world: World, name: str = "tok1", origin: int = STRANGE, **changes: Any) -> Hello:
-    members = Members(world.config.name, world.config.shards, name, world.config.members)
-    members.bind(name, origin)
-    return replace(members.hello(), **changes)
-
-
-async def two_of_three() -> World:
-    """A world of three in which ny1 and lon1 are up, and have met tok1 before."""
-    world = World(1, THREE)
-    await world.start()
-    await asyncio.sleep(1)
-    await append(world, "tok1", "old")
-    await world.until_settled()
-    await world.crash("tok1")
-    return world
-
-
-# -- who is refused ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "cause", "says"),
-    [
-        ({"cluster": "another"}, Cause.CLUSTER, "'another'"),
-        ({"shards": 8}, Cause.SHARDS, "8 shards"),
-        ({"protocol": PROTOCOL + 1}, Cause.PROTOCOL, f"protocol {PROTOCOL + 1}"),
-        ({"members": [("tok1", "tok", 2, STRANGE)]}, Cause.MEMBERS, "lon1, ny1"),
-        ({"name": "osa1"}, Cause.MEMBERS, "osa1"),
-        ({"name": "ny1"}, Cause.MEMBERS, "also calls itself ny1"),
-        ({}, Cause.ORIGIN, "wiped or replaced"),
-    ],
-    ids=str,
+from .stories import THREE, append, draft, in_virtual_time
+from .strangers import (
+    BOOT,
+    SHARD,
+    STRANGE,
+    bindings,
+    dial,
+    hear,
+    hello_as,
+    made_commit,
+    now,
+    speak,
+    state_of,
+    two_founders,
+    two_of_three,
+    until_lost,
 )
-@in_virtual_time
-async def test_a_hello_that_does_not_fit_is_answered_with_the_reason(changes, cause, says):
-    world = await two_of_three()
+
+# -- who is refused --------------------------------------------------------------------------------
+
+
+async def is_refused(world: World, hello: Hello, cause: str, says: str, **sender: int) -> None:
+    """Whether ny1 answers a hello with this reason, hangs up, and is as it was."""
     before = state_of(world.nodes["ny1"])
-    link, answer = await dial(world, hello_as(world, **changes))
+    link, answer = await dial(world, hello, **sender)
     assert isinstance(answer, Refuse)
     assert answer.cause == cause
     assert says in answer.reason
@@ -133,24 +66,142 @@ async def test_a_hello_that_does_not_fit_is_answered_with_the_reason(changes, ca
 
 
 @pytest.mark.parametrize(
+    ("changes", "cause", "says"),
+    [
+        ({"cluster": "another"}, Cause.CLUSTER, "'another'"),
+        ({"shards": 8}, Cause.SHARDS, "8 shards"),
+        ({"protocol": PROTOCOL + 1}, Cause.PROTOCOL, f"protocol {PROTOCOL + 1}"),
+        ({"name": "ny1"}, Cause.MEMBERS, "also calls itself ny1"),
+        ({"mark": 99}, Cause.FORK, "different epochs 1: the cluster was forced apart"),
+        ({"mark": 0}, Cause.FORK, "different epochs 1: the cluster was forced apart"),
+    ],
+    ids=str,
+)
+@in_virtual_time
+async def test_a_hello_that_does_not_fit_is_answered_with_the_reason(changes, cause, says):
+    world = await two_of_three()
+    await is_refused(world, hello_as(world, **changes), cause, says)
+    origin = world.nodes["ny1"].members.origin("tok1")
+    await is_refused(world, hello_as(world, origin=origin, **changes), cause, says)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "says"),
+    [
+        ({"cluster": "another"}, Cause.CLUSTER, "'another'"),
+        ({"shards": 8}, Cause.SHARDS, "8 shards"),
+        ({"protocol": PROTOCOL + 1}, Cause.PROTOCOL, f"protocol {PROTOCOL + 1}"),
+        ({"members": [("tok1", "tok", 2, STRANGE, "")]}, Cause.MEMBERS, "lon1, ny1"),
+        ({"members": [("ny1", "ny", 1, 0, "")]}, Cause.MEMBERS, "lon1, ny1, tok1"),
+        ({"name": "osa1"}, Cause.MEMBERS, "osa1"),
+        ({"name": "ny1"}, Cause.MEMBERS, "also calls itself ny1"),
+        ({"name": "lon1"}, Cause.ORIGIN, "wiped or replaced"),
+        ({"mark": 99}, Cause.FORK, "different epochs 0"),
+    ],
+    ids=str,
+)
+@in_virtual_time
+async def test_a_hello_that_does_not_fit_is_refused_while_the_cluster_forms(changes, cause, says):
+    world = await two_founders()
+    await is_refused(world, hello_as(world, **changes), cause, says, epoch=0)
+    assert bindings(world.nodes["ny1"]).keys() == {"ny1", "lon1"}
+
+
+@in_virtual_time
+async def test_a_founder_that_others_know_under_another_origin_is_refused():
+    world = await two_founders()
+    hello = hello_as(world)
+    rows = [(*row[:3], STRANGE, row[4]) for row in hello.members]
+    rows[0] = (*rows[0][:3], world.nodes["ny1"].store.origin, rows[0][4])
+    hello = replace(hello, members=rows)  # lon1 has another origin there
+    await is_refused(world, hello, Cause.MEMBERS, "knows lon1 as 0000000000000bad", epoch=0)
+
+
+@in_virtual_time
+async def test_who_is_told_that_it_was_known_as_another_takes_no_appends():
+    world = await two_founders()
+    hello = hello_as(world)
+    rows = [(*row[:3], STRANGE if row[0] == "ny1" else 0, row[4]) for row in hello.members]
+    before = state_of(world.nodes["ny1"])[0]
+    _, answer = await dial(world, replace(hello, members=rows), epoch=0)
+    assert isinstance(answer, Refuse)
+    assert answer.cause == Cause.KNOWN_AS
+    assert "knows ny1 as 0000000000000bad" in answer.reason
+    with pytest.raises(Unavailable, match="old directory"):
+        await append(world, "ny1", "another")
+    assert state_of(world.nodes["ny1"])[0] == before
+
+
+@in_virtual_time
+async def test_an_older_start_is_refused_once_a_newer_one_was_there():
+    world = await two_of_three()
+    origin = world.nodes["ny1"].members.origin("tok1")
+    hello = hello_as(world, origin=origin)
+    for boot in (BOOT, BOOT + 1):
+        link, answer = await dial(world, hello, boot=boot)
+        assert isinstance(answer, Hello)
+        await link.close()
+    await is_refused(world, hello, Cause.COPIED, "a newer start of tok1", boot=BOOT)
+
+
+@in_virtual_time
+async def test_an_older_start_is_hung_up_on_once_a_newer_one_says_hello():
+    world = await two_of_three()
+    node, origin = world.nodes["ny1"], world.nodes["ny1"].members.origin("tok1")
+    hello = hello_as(world, origin=origin)
+    older, _ = await dial(world, hello, boot=BOOT)
+    await dial(world, hello, boot=BOOT + 1)
+    before = dict(node.store.frontier.items())
+    with suppress(LinkLost):
+        await speak(older, Push([made_commit(world, origin, 2, now(world))]))
+    with pytest.raises(LinkLost):
+        await hear(older)
+    assert dict(node.store.frontier.items()) == before
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"cluster": "another"}, "'another'"),
         ({"shards": 8}, "8 shards"),
         ({"protocol": PROTOCOL + 1}, f"protocol {PROTOCOL + 1}"),
         ({"name": "osa1"}, "osa1 answers at sim://tok1, where tok1 should be"),
-        ({}, "wiped or replaced"),
+        ({"mark": 99}, "different epochs 1"),
     ],
     ids=str,
 )
 @in_virtual_time
 async def test_who_answers_is_checked_as_well(changes, says):
-    world = await two_of_three()
+    await who_answers(await two_of_three(), changes, says, epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"cluster": "another"}, "'another'"),
+        ({"members": [("tok1", "tok", 2, STRANGE, "")]}, "lon1, ny1"),
+        ({"name": "osa1"}, "osa1 answers at sim://tok1, where tok1 should be"),
+        ({"lon1": STRANGE}, "knows lon1 as 0000000000000bad"),
+    ],
+    ids=str,
+)
+@in_virtual_time
+async def test_who_answers_is_checked_while_the_cluster_forms(changes, says):
+    await who_answers(await two_founders(), changes, says, epoch=0)
+
+
+async def who_answers(world: World, changes: dict[str, Any], says: str, epoch: int) -> None:
     heard = []
+    hello = hello_as(world)
+    if "lon1" in changes:
+        origins = {"ny1": 0, "tok1": STRANGE, **changes}
+        hello.members = [(*row[:3], origins[row[0]], row[4]) for row in hello.members]
+    else:
+        hello = replace(hello, **changes)
 
     async def answer(link: Link) -> None:
         await hear(link)
-        await speak(link, hello_as(world, **changes))
+        await speak(link, hello, epoch=epoch)
         with suppress(LinkLost):
             heard.append(await hear(link))
 
@@ -172,6 +223,8 @@ async def test_who_answers_is_checked_as_well(changes, says):
         ReportMessage(stamp_of(EPOCH_MS + 100_000), live=True),
         Give([]),
         Ack(),
+        Agree([b"x"]),
+        Join("tok1", "tok", 2, STRANGE, "sim://tok1", asks=True),
         Refuse("cluster", "go away"),
     ],
     ids=lambda body: type(body).__name__,
@@ -179,14 +232,16 @@ async def test_who_answers_is_checked_as_well(changes, says):
 @in_virtual_time
 async def test_a_link_begins_with_a_hello_and_nothing_else_is_heard(body):
     world = await two_of_three()
-    before = state_of(world.nodes["ny1"])
-    last = world.nodes["ny1"].store.hlc.last
+    node = world.nodes["ny1"]
+    before = state_of(node)
+    last = node.store.hlc.last
     link = await world.network.connect("tok1", "ny1")
-    await speak(link, body, (Report(STRANGE, 1, 1, 1, 1, 1 << 60, None, [(0, STRANGE, 9)]),))
+    mark = node.members.mark
+    await speak(link, body, (Report(STRANGE, 1, mark, 1, 1, 1 << 60, None, [(0, STRANGE, 9)]),))
     with pytest.raises(LinkLost):
         await link.receive()
-    assert state_of(world.nodes["ny1"]) == before
-    assert world.nodes["ny1"].store.hlc.last < last + stamp_of(10_000)
+    assert state_of(node) == before
+    assert node.store.hlc.last < last + stamp_of(10_000)
 
 
 @pytest.mark.parametrize("frame", [b"", b"\x00", b"\x01", b"\x07hello", b"\x00" + bytes(100_000)])
@@ -212,7 +267,93 @@ async def test_who_says_nothing_is_hung_up_on():
     assert 2.5 < asyncio.get_running_loop().time() - began < 3.5
 
 
-# -- nodes with another file ---------------------------------------------------------------------
+# -- who is let talk, and is no member -------------------------------------------------------------
+
+
+async def a_link_of_nobody(world: World, name: str = "osa1") -> Link:
+    """A link to ny1 of a node that is in its cluster's epoch, and that nobody has let in."""
+    link, answer = await dial(world, hello_as(world, name=name) if name == "tok1" else osa(world))
+    assert isinstance(answer, Hello)
+    return link
+
+
+def osa(world: World) -> Hello:
+    return replace(hello_as(world), name="osa1")
+
+
+@pytest.mark.parametrize("name", ["osa1", "tok1"])
+@in_virtual_time
+async def test_who_is_no_member_may_say_hello_and_changes_nothing(name):
+    world = await two_of_three()
+    before = state_of(world.nodes["ny1"])
+    link = await a_link_of_nobody(world, name)
+    assert state_of(world.nodes["ny1"]) == before
+    await speak(link, ReportMessage(0, live=True))
+    assert isinstance(await hear(link), ReportMessage)
+    assert state_of(world.nodes["ny1"]) == before
+
+
+@pytest.mark.parametrize("name", ["osa1", "tok1"])
+@in_virtual_time
+async def test_what_is_said_of_nobody_counts_nowhere(name):
+    """Its commits are not taken; its reports settle nothing, its clock is not believed."""
+    world = await two_of_three()
+    node = world.nodes["ny1"]
+    receipt = await node.append(draft("s", "new"))
+    link = await a_link_of_nobody(world, name)
+    before, mark, clock = state_of(node), node.members.mark, node.clocks.median_ms(0)
+    rows = [(shard, origin, 9) for shard in range(4) for origin in (STRANGE, node.store.origin)]
+    report = Report(STRANGE, 1, mark, BOOT, 1, 1 << 60, (SHARD, 1, bytes(32)), rows)
+    for _ in range(3):
+        await speak(link, Push([made_commit(world, STRANGE, 1, now(world))]), (report,))
+        assert isinstance(await hear(link), Ack)
+    await asyncio.sleep(1)
+    assert state_of(node) == before
+    assert node.clocks.median_ms(0) == clock
+    assert node.settler.settlement.watermark(SHARD) < receipt.key[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Agree([b"x"]),
+        Agree([b""]),
+        Join("lon1", "lon", 1, STRANGE, "", asks=True),
+        Join("osa1", "osa", 9, STRANGE + 1, "", asks=True),
+        Give([]),
+        Ack(),
+        Refuse("cluster", "go away"),
+    ],
+    ids=str,
+)
+@in_virtual_time
+async def test_what_is_not_for_who_answers_ends_the_link(body):
+    world = await two_of_three()
+    before = state_of(world.nodes["ny1"])
+    link = await a_link_of_nobody(world)
+    await speak(link, body)
+    with pytest.raises(LinkLost):
+        await hear(link)
+    assert state_of(world.nodes["ny1"]) == before
+    assert world.nodes["ny1"].failure is None
+
+
+@in_virtual_time
+async def test_who_only_says_that_it_is_there_waits_for_an_operator_and_not_for_ever():
+    world = await two_of_three()
+    node = world.nodes["ny1"]
+    before = state_of(node)
+    link = await a_link_of_nobody(world)
+    await speak(link, Join("osa1", "osa", 9, STRANGE, "sim://osa1", asks=False))
+    assert await hear(link) == Agree([])
+    assert node.membership.waiting.keys() == {"osa1"}
+    await link.close()
+    await asyncio.sleep(120)
+    assert state_of(node)[:2] == before[:2]
+    assert node.membership.waiting == {}
+
+
+# -- nodes with another file -----------------------------------------------------------------------
 
 
 async def start_with(world: World, name: str, config: ClusterConfig) -> Node:
@@ -248,89 +389,15 @@ async def test_nodes_with_different_files_refuse_each_other(change, says):
                 assert (dialer.state, says in dialer.error) == ("refused", True)
             else:
                 assert dialer.state == "connected"
-    assert [name for name, _ in odd.members.bindings] == ["tok1"]
+    assert [*bindings(odd)] == ["tok1"]
     assert odd.replication.stranger is None
     for node in world.nodes.values():
-        assert [name for name, _ in node.members.bindings] == ["ny1", "lon1"]
+        assert [*bindings(node)] == ["ny1", "lon1"]
         assert node.settler.settlement is None
     await odd.stop()
 
 
-# -- a node that lost its directory --------------------------------------------------------------
-
-
-async def with_a_wiped_node() -> tuple[World, Node, int]:
-    """tok1 comes back with an empty directory, and takes an append before it hears of it."""
-    world = await two_of_three()
-    origin = world.nodes["ny1"].members.origin("tok1")
-    assert origin is not None
-    world.disks["tok1"].wipe()
-    world.indexes["tok1"] = MemoryIndex()
-    await world.start("tok1")
-    await append(world, "tok1", "by the stranger")
-    await asyncio.sleep(3)
-    return world, world.nodes["tok1"], origin
-
-
-@in_virtual_time
-async def test_a_wiped_node_knows_that_it_is_a_stranger_and_refuses_appends():
-    _, wiped, origin = await with_a_wiped_node()
-    assert wiped.store.origin != origin
-    assert wiped.replication.stranger is not None
-    assert "does not take this node for tok1" in wiped.replication.stranger
-    assert f"{origin:016x}" in wiped.replication.stranger
-    with pytest.raises(Unavailable, match="old directory"):
-        await wiped.append(draft("s", "another"))
-
-
-@in_virtual_time
-async def test_the_others_refuse_a_wiped_node_and_mix_nothing_of_it_in():
-    world, wiped, origin = await with_a_wiped_node()
-    for name in ("ny1", "lon1"):
-        node = world.nodes[name]
-        assert node.replication.stranger is None
-        assert node.members.origin("tok1") == origin
-        assert node.replication.dialers["tok1"].state == "refused"
-        assert "wiped or replaced" in str(node.replication.dialers["tok1"].error)
-        assert wiped.store.origin not in {log[1] for log, _ in node.store.frontier.items()}
-        assert len(settled(node)) == 1
-    assert settled(wiped) == []
-    assert disputes(world) == {"ny1": [], "lon1": [], "tok1": []}
-
-
-@in_virtual_time
-async def test_settlement_waits_for_the_old_directory_and_says_so():
-    world, _, origin = await with_a_wiped_node()
-    node = world.nodes["ny1"]
-    receipt = await node.append(draft("s", "new"), ack="settled", timeout=2)
-    assert not receipt.reached
-    holders = node.settler.settlement.holders(range(4), receipt.key[0])
-    assert [holder.origin for holder in holders] == [origin]
-
-
-@in_virtual_time
-async def test_a_wiped_node_does_not_become_a_member_by_meeting_one_who_is_new():
-    """lon1 was wiped too: the two strangers and ny1 still do not make a cluster."""
-    world, wiped, _ = await with_a_wiped_node()
-    await world.crash("lon1")
-    world.disks["lon1"].wipe()
-    world.indexes["lon1"] = MemoryIndex()
-    await world.start("lon1")
-    await asyncio.sleep(5)
-    assert world.nodes["lon1"].replication.stranger is not None
-    assert wiped.replication.stranger is not None
-    receipt = await world.nodes["ny1"].append(draft("s", "new"), ack="settled", timeout=2)
-    assert not receipt.reached
-    assert len(settled(world.nodes["ny1"])) == 1
-
-
-# -- what a member may not do --------------------------------------------------------------------
-
-
-def made_commit(world: World, origin: int, seq: int, hlc: int, stream: str = "s") -> bytes:
-    one = draft(stream, f"made {seq}")
-    _, body = stamped(one, shard_of(stream, world.config.shards), origin, seq, hlc)
-    return body
+# -- what a member may not do ----------------------------------------------------------------------
 
 
 async def a_link_of_tok1(world: World) -> tuple[Link, int]:
@@ -342,22 +409,17 @@ async def a_link_of_tok1(world: World) -> tuple[Link, int]:
     return link, origin
 
 
-def now(world: World) -> int:
-    return stamp_of(world.clocks["ny1"].wall_ms())
-
-
 @in_virtual_time
 async def test_a_commit_out_of_its_turn_is_left_out_and_nothing_else():
     world = await two_of_three()
     node = world.nodes["ny1"]
     link, origin = await a_link_of_tok1(world)
-    shard = shard_of("s", 4)
     await speak(link, Push([made_commit(world, origin, 3, now(world))]))
     assert isinstance(await hear(link), Ack)
-    assert node.store.frontier[shard, origin] == 1
+    assert node.store.frontier[SHARD, origin] == 1
     await speak(link, Push([made_commit(world, origin, seq, now(world) + seq) for seq in (2, 3)]))
     assert isinstance(await hear(link), Ack)
-    assert node.store.frontier[shard, origin] == 3
+    assert node.store.frontier[SHARD, origin] == 3
 
 
 @pytest.mark.parametrize("mine", [True, False])
@@ -395,15 +457,14 @@ async def test_a_commit_below_the_watermark_is_refused_and_disputed():
     world = await two_of_three()
     node = world.nodes["ny1"]
     link, origin = await a_link_of_tok1(world)
-    shard = shard_of("s", 4)
-    watermark = node.settler.settlement.watermark(shard)
+    watermark = node.settler.settlement.watermark(SHARD)
     assert watermark > 0
     await speak(link, Push([made_commit(world, origin, 2, watermark)]))
     assert isinstance(await hear(link), Ack)
-    assert node.store.frontier[shard, origin] == 1
-    assert list(node.settler.disputes) == [shard]
-    assert "tok1" in node.settler.disputes[shard]
-    assert "broke its promise" in node.settler.disputes[shard]
+    assert node.store.frontier[SHARD, origin] == 1
+    assert list(node.settler.disputes) == [SHARD]
+    assert "tok1" in node.settler.disputes[SHARD]
+    assert "broke its promise" in node.settler.disputes[SHARD]
 
 
 @in_virtual_time
@@ -411,12 +472,11 @@ async def test_a_commit_just_above_the_watermark_is_taken():
     world = await two_of_three()
     node = world.nodes["ny1"]
     link, origin = await a_link_of_tok1(world)
-    shard = shard_of("s", 4)
     await speak(
-        link, Push([made_commit(world, origin, 2, node.settler.settlement.watermark(shard) + 1)])
+        link, Push([made_commit(world, origin, 2, node.settler.settlement.watermark(SHARD) + 1)])
     )
     assert isinstance(await hear(link), Ack)
-    assert node.store.frontier[shard, origin] == 2
+    assert node.store.frontier[SHARD, origin] == 2
     assert node.settler.disputes == {}
 
 

@@ -30,6 +30,7 @@ async def busy(world, *, appends=40):
             await world.crash("tok1")
             world.lose_index("tok1")
             await world.start("tok1")
+            world.append("tok1", draft(2000), "local", 4.0)  # it is not sure of its directory yet
         await world.append("ny1", draft(1000 + number), "settled", 4.0)
         world.note_prefixes("lon1", "read")
     world.note_heal()
@@ -50,9 +51,19 @@ async def test_a_busy_world_is_found_good_and_everything_is_seen():
     assert [problem for check in ONLINE for problem in folded(check)(history)] == []
     assert len(history.rows()) == len(history.bodies) > 70
     assert history.starts == {"ny1": 1, "lon1": 1, "tok1": 2}
-    assert history.seen >= {"an index was lost", "a lost index came back"}
+    assert history.seen >= {
+        "an index was lost",
+        "a lost index came back",
+        "a stray was appended again",
+    }
+    placed = {row.key: row.id for row in history.rows()}
+    taken = {append.key: append.draft.commit_id for append in history.appends}
+    assert [(placed[copy], before in placed) for copy, before in history.again.items()] == [
+        (draft(2000).commit_id, False)
+    ]
+    assert [taken[before] for before in history.again.values()] == [draft(2000).commit_id]
     assert history.whole_within > SILENCE_SECONDS
-    assert {gauge.what: gauge.value for gauge in history.gauges}["tasks"] == 30
+    assert {gauge.what: gauge.value for gauge in history.gauges}["tasks"] == 39
     await world.stop()
 
 

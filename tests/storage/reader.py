@@ -165,7 +165,7 @@ def commit(body: bytes) -> Commit:
 
 def state(body: bytes) -> dict[str, Any]:
     version, origin, boot, shards, cluster, node, ceiling, *lists = msgpack.unpackb(body)
-    members, watermarks, frontier = lists
+    members, watermarks, frontier, aside, seen, left, epochs, cut = lists
     assert version == 1
     return {
         "origin": origin,
@@ -177,6 +177,36 @@ def state(body: bytes) -> dict[str, Any]:
         "members": members,
         "watermarks": watermarks,
         "frontier": frontier,
+        "aside": aside,
+        "seen": seen,
+        "left": left,
+        "epochs": epochs and epochs_kept(epochs),
+        "cut": cut,
+    }
+
+
+def epochs_kept(kept: bytes) -> dict[str, Any]:
+    packed, ballot, accepted = msgpack.unpackb(kept)
+    return {
+        "epoch": epoch(packed),
+        "ballot": ballot,
+        "accepted": accepted and [accepted[0], epoch(accepted[1])],
+    }
+
+
+def epoch(packed: bytes) -> dict[str, Any]:
+    number, members, removed, base, floor, forced, lineage = msgpack.unpackb(packed)
+    assert len(lineage) == 8 * (number - 1)
+    mark = int.from_bytes(hashlib.sha256(packed).digest()[:8], "big") or 1
+    return {
+        "number": number,
+        "mark": mark,
+        "members": members,
+        "removed": removed,
+        "base": base,
+        "floor": floor,
+        "forced": forced,
+        "lineage": lineage,
     }
 
 

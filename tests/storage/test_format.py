@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from anabranch.gossip.epoch import Epoch, Member, Removed, read_epoch
+from anabranch.gossip.epochs import Epochs
 from anabranch.simulations.world.loop import run
 from anabranch.storage.commit import (
     EXPECT_ANY,
@@ -123,30 +125,91 @@ def test_attributes_for_the_independent_reader():
     assert (second.data, second.attributes) == (b'"text"', {})
 
 
-def test_the_state():
-    vector = VECTORS["state"]
-    members = [
-        (name, site, priority, word(origin)) for name, site, priority, origin in vector["members"]
-    ]
-    state = State(
+def state_of(vector: dict[str, Any]) -> State:
+    return State(
         word(vector["origin"]),
         word(vector["boot"]),
         vector["shards"],
         vector["cluster"],
         vector["node"],
         word(vector["ceiling"]),
-        members,
+        [(name, site, priority, word(one)) for name, site, priority, one in vector["members"]],
         {shard: word(watermark) for shard, watermark in vector["watermarks"]},
         [(shard, word(origin), word(count)) for shard, origin, count in vector["frontier"]],
+        [word(origin) for origin in vector["aside"]],
+        [(word(one), word(boot), *rest) for one, boot, *rest in vector["seen"]],
+        vector["left"],
+        bytes.fromhex(vector["epochs"]),
+        [(shard, word(origin), word(count)) for shard, origin, count in vector["cut"]],
     )
-    body = bytes.fromhex(vector["bytes"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["states"], ids=lambda v: v["what"])
+def test_states(vector):
+    state, body = state_of(vector), bytes.fromhex(vector["bytes"])
     assert state_body(state) == body
     assert read_state(body) == state
     read = reader.state(body)
-    assert read["members"] == [list(member) for member in members]
+    assert read["members"] == [list(member) for member in state.members]
     assert read["watermarks"] == [list(pair) for pair in sorted(state.watermarks.items())]
     assert read["frontier"] == [list(count) for count in state.frontier]
     assert (read["cluster"], read["ceiling"]) == (state.cluster, state.ceiling)
+    assert (read["aside"], read["left"]) == (state.aside, state.left)
+    assert read["seen"] == [list(row) for row in state.seen]
+    assert read["cut"] == [list(row) for row in state.cut]
+
+
+def epoch_of(vector: dict[str, Any]) -> Epoch:
+    def member(row: list[Any]) -> Member:
+        name, site, priority, origin, floor, url = row
+        return Member(name, site, priority, word(origin), word(floor), url)
+
+    return Epoch(
+        vector["number"],
+        tuple(map(member, vector["members"])),
+        tuple(
+            Removed(member(row), tuple((shard, seq) for shard, seq in finals))
+            for row, finals in vector["removed"]
+        ),
+        tuple((shard, word(origin), seq) for shard, origin, seq in vector["base"]),
+        word(vector["floor"]),
+        vector["forced"],
+        bytes.fromhex(vector["lineage"]),
+    )
+
+
+@pytest.mark.parametrize("vector", VECTORS["epochs"], ids=lambda v: v["what"])
+def test_epochs(vector):
+    epoch, data = epoch_of(vector), bytes.fromhex(vector["bytes"])
+    assert epoch.packed == data
+    assert read_epoch(data) == epoch
+    assert epoch.mark == word(vector["mark"])
+    read = reader.epoch(data)
+    assert (read["number"], read["mark"], read["forced"]) == (
+        epoch.number,
+        epoch.mark,
+        epoch.forced,
+    )
+    assert read["members"] == [
+        [one.name, one.site, one.priority, one.origin, one.floor, one.url] for one in epoch.members
+    ]
+    assert [row[3] for row, _ in read["removed"]] == list(epoch.finals)
+    assert [dict(finals) for _, finals in read["removed"]] == list(epoch.finals.values())
+    assert read["base"] == [list(row) for row in epoch.base]
+    assert (read["floor"], read["lineage"]) == (epoch.floor, epoch.lineage)
+
+
+def test_what_the_epochs_keep():
+    """A member that has accepted, for the whole and for the independent reader."""
+    kept = bytes.fromhex(VECTORS["states"][1]["epochs"])
+    epochs = Epochs.restored(7, kept)
+    first, second = (epoch_of(vector) for vector in VECTORS["epochs"])
+    assert second.extends(first)
+    assert (epochs.epoch, epochs.frozen, epochs.state) == (first, True, kept)
+    read = reader.state(bytes.fromhex(VECTORS["states"][1]["bytes"]))["epochs"]
+    assert read["epoch"]["mark"] == first.mark
+    assert read["ballot"] == [3, 7]
+    assert (read["accepted"][0], read["accepted"][1]["mark"]) == ([2, 9], second.mark)
 
 
 def test_frames():

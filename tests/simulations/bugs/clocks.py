@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from anabranch.gossip.clocks import Clocks, _Bounds
-from anabranch.node.node import Node
+from anabranch.node.appends import Appends
 from anabranch.node.replication import Replication
+from anabranch.node.welcome import Welcome
 
 from .registry import edited, planted
 
@@ -15,14 +16,14 @@ from .registry import edited, planted
 @planted
 def take_the_upper_median() -> AbstractContextManager[Any]:
     """Of two clocks the faster one counts."""
-    return edited(Clocks.learn, ("(len(offsets) - 1) // 2", "len(offsets) // 2"))
+    return edited(Clocks._look, ("(len(offsets) - 1) // 2", "len(offsets) // 2"))
 
 
 @planted
 def take_the_mean_of_all_clocks() -> AbstractContextManager[Any]:
     """One clock that is far off moves everybody's limit."""
     return edited(
-        Clocks.learn, ("offsets[(len(offsets) - 1) // 2]", "sum(offsets) // len(offsets)")
+        Clocks._look, ("offsets[(len(offsets) - 1) // 2]", "sum(offsets) // len(offsets)")
     )
 
 
@@ -36,9 +37,9 @@ def take_a_message_for_as_new_as_it_is_read() -> AbstractContextManager[Any]:
 def append_with_a_clock_that_is_ahead() -> AbstractContextManager[Any]:
     """A node stamps what the others will hold back."""
     return edited(
-        Node._ready_to_append,
+        Appends.check_ready,
         (
-            "if self.clocks.ahead_ms(self.store.hlc.last, wall_ms) > 0 or self.clocks.is_ahead",
+            "if node.clocks.ahead_ms(node.store.hlc.last, wall_ms) > 0 or node.clocks.is_ahead",
             "if False",
         ),
     )
@@ -47,14 +48,14 @@ def append_with_a_clock_that_is_ahead() -> AbstractContextManager[Any]:
 @planted
 def take_a_commit_that_is_ahead_of_time() -> AbstractContextManager[Any]:
     """Nothing is held back: one fast clock drags all others along."""
-    return edited(Replication._welcome, ("ahead_ms(commit.hlc, wall) > 0", "ahead_ms(0, wall) > 0"))
+    return edited(Welcome.takes, ("ahead_ms(commit.hlc, wall) > 0", "ahead_ms(0, wall) > 0"))
 
 
 @planted
 def observe_a_commit_that_is_held_back() -> AbstractContextManager[Any]:
     """The clock moves past it before its time has come."""
     return edited(
-        Replication._welcome,
+        Welcome.takes,
         (
             "self._hold_back(commit, wall)",
             "self._hold_back(commit, wall)\n        self._store.hlc.observe(commit.hlc)",

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
+from anabranch.node.appends import Appends
 from anabranch.node.fold import Held
 from anabranch.node.node import Node
 from anabranch.node.replication import Replication
@@ -20,7 +21,7 @@ from .registry import edited, planted, together
 @planted
 def answer_before_fsync() -> AbstractContextManager[Any]:
     """An append does not wait for the log."""
-    return edited(Node._append, ("await self._durable(held)", "pass"))
+    return edited(Appends._append, ("await self._durable(held)", "pass"))
 
 
 @planted
@@ -31,7 +32,8 @@ def push_before_fsync() -> AbstractContextManager[Any]:
     def planted_stamp(self: Store, draft: Any, wall_ms: int) -> Held:
         held = stamp(self, draft, wall_ms)
         node: Node = self._on_group.__self__  # type: ignore[attr-defined]
-        node.outbox.add((held.shard, self.origin), held.seq, self._on_its_way[-1][1])
+        if self.settled_in:
+            node.outbox.add((held.shard, self.origin), held.seq, self._on_its_way[-1][1])
         return held
 
     return together(
@@ -118,16 +120,16 @@ def serve_a_damaged_record() -> AbstractContextManager[Any]:
 @planted
 def append_on_a_full_disk() -> AbstractContextManager[Any]:
     """Nothing is kept free for promises; the disk's own error ends the node."""
-    return edited(Node._ready_to_append, ("self.room.check()", "pass"))
+    return edited(Appends.check_ready, ("node.room.check()", "pass"))
 
 
 @planted
 def answer_an_error_though_it_may_be_kept() -> AbstractContextManager[Any]:
     """An append under way when a sync fails is told that nothing was written."""
-    return edited(Node._durable, ("raise _unconfirmed(error)", "raise Unavailable(str(error))"))
+    return edited(Appends._durable, ("raise _unconfirmed(error)", "raise Unavailable(str(error))"))
 
 
 @planted
 def answer_damage_as_if_nothing_was_written() -> AbstractContextManager[Any]:
     """Was there: what a receipt is made of can't be read, and the commit is on disk."""
-    return edited(Node.append, ("except DamagedLog", "except ZeroDivisionError"))
+    return edited(Appends.append, ("except DamagedLog", "except ZeroDivisionError"))

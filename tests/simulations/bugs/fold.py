@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from anabranch.node import fold
-from anabranch.node.fold import Held, ShardFold, StreamFold
-from anabranch.node.history import History, held_of
+from anabranch.node.fold import Held, ShardFold, StreamFold, held_of
+from anabranch.node.history import History
 from anabranch.node.store import Store
 
 from .registry import edited, planted

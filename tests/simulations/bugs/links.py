@@ -8,7 +8,7 @@ from typing import Any
 from anabranch.gossip.answering import answer
 from anabranch.gossip.pace import Pace
 from anabranch.gossip.peer import Dialer
-from anabranch.node.replication import Replication
+from anabranch.node.drill import Drill
 
 from .registry import edited, planted, together
 
@@ -52,7 +52,7 @@ def serve_a_silent_link_for_ever() -> AbstractContextManager[Any]:
 @planted
 def a_drill_that_never_ends() -> AbstractContextManager[Any]:
     """The time of a cut is not looked at."""
-    return edited(Replication.is_cut, ("self._clock.monotonic() < until", "until"))
+    return edited(Drill.holds, ("self._monotonic() < until", "until"))
 
 
 @planted

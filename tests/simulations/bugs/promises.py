@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from anabranch.gossip.counting import EpochSettlement
 from anabranch.gossip.reports import Standings, Told
 from anabranch.node import recovery
 from anabranch.node.replication import Replication
@@ -60,14 +61,21 @@ def tell_a_promise_without_all_its_sequences() -> AbstractContextManager[Any]:
 @planted
 def forget_reports_of_who_is_not_known_yet() -> AbstractContextManager[Any]:
     """Was there: what a link tells once was dropped before its maker's origin was known."""
-    return edited(Settler.learn, ("(self._members.complete and not known)", "not known"))
+    return edited(
+        Settler.learn,
+        (
+            "if report.origin == self._store.origin",
+            "if report.origin not in {*self._members.joined} - {self._store.origin}",
+        ),
+    )
 
 
 @planted
 def take_what_a_member_holds_of_others_for_its_own() -> AbstractContextManager[Any]:
     """A promise names its maker's own sequences; here it names those of all logs of the shard."""
     return edited(
-        Settler._count, ("for shard, of in logs if of == origin]", "for shard, of in logs]")
+        EpochSettlement.heard,
+        ("for shard, of, seq in rows if of == origin]", "for shard, of, seq in rows]"),
     )
 
 

@@ -37,17 +37,18 @@ def state_records_without_origins() -> AbstractContextManager[Any]:
     """Who the members are is forgotten in a restart."""
     return edited(
         Store.state,
-        (
-            "self.members.hello().members",
-            "[(*row[:3], 0) for row in self.members.hello().members]",
-        ),
+        ("self.members.founders,", "[(*row[:3], 0) for row in self.members.founders],"),
     )
 
 
 @planted
 def read_back_from_the_middle_of_a_segment() -> AbstractContextManager[Any]:
     """From the oldest commit that is not settled, without the state record before it."""
-    return edited(recovery.recover, ("start = log.segment_base(start)", "pass"))
+    return edited(
+        recovery.recover,
+        ("start = log.segment_base(start)", "pass"),
+        ("replay.take_state(read_state(state))", "pass"),
+    )
 
 
 @planted

@@ -12,6 +12,7 @@ from anabranch.gossip.pulling import Pulls
 from anabranch.node.history import History
 from anabranch.node.replication import Replication
 from anabranch.node.store import Store
+from anabranch.node.welcome import Welcome
 from anabranch.storage import commit
 
 from .registry import edited, planted, together
@@ -45,7 +46,7 @@ def give_what_is_not_durable() -> AbstractContextManager[Any]:
 def take_a_commit_twice() -> AbstractContextManager[Any]:
     """What is here already is not refused."""
     return together(
-        edited(Replication._welcome, ("commit.seq != self", "commit.seq > self")),
+        edited(Welcome.takes, ("commit.seq != self", "commit.seq > self")),
         edited(Store.receive, ("commit.seq != self", "commit.seq > self")),
     )
 
@@ -59,7 +60,7 @@ def leave_out_a_commit_and_never_notice() -> AbstractContextManager[Any]:
             ("log_entries(shard, origin, after)", "log_entries(shard, origin, after + 1)"),
         ),
         edited(
-            Replication._welcome,
+            Welcome.takes,
             ("seq != self._store.arrived(*log) + 1", "seq <= self._store.arrived(*log)"),
         ),
         edited(
@@ -97,9 +98,9 @@ def drop_commits_when_the_outbox_is_full() -> AbstractContextManager[Any]:
         Outbox.add,
         (
             "self._commits.append(",
-            "if self._bytes > self._bytes_max:\n        return\n    self._commits.append(",
+            "if self._bytes > self.bytes_max:\n        return\n    self._commits.append(",
         ),
-        ("while self._bytes > self._bytes_max and", "while False and"),
+        ("while self._bytes > self.bytes_max and", "while False and"),
     )
 
 
@@ -124,7 +125,7 @@ def a_lost_link_keeps_its_pull() -> AbstractContextManager[Any]:
 @planted
 def never_ask_again_for_what_was_held_back() -> AbstractContextManager[Any]:
     """When its time has come, nobody pulls it."""
-    return edited(Replication.behind, ("del self.held_back[log]", "pass"))
+    return edited(Welcome.still_held_back, ("del self.held_back[log]", "pass"))
 
 
 @planted

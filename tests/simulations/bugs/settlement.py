@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from anabranch.gossip.counting import EpochSettlement
 from anabranch.gossip.settlement import Settlement
 from anabranch.node.fold import ShardFold
-from anabranch.node.replication import Replication
 from anabranch.node.settler import Settler
 from anabranch.node.store import Store
+from anabranch.node.welcome import Welcome
 
 from .fold import order_ties_by_arrival
 from .promises import stamp_at_the_promise
@@ -20,7 +21,7 @@ from .registry import edited, planted, together
 def settle_without_a_majority() -> AbstractContextManager[Any]:
     """It is enough that this node holds it."""
     return edited(
-        Settlement._held_by_majority, ("holding, members = 1,", "holding, members = len(needs),")
+        EpochSettlement._held_by_majority, ("holding >= self.epoch.majority", "holding >= 0")
     )
 
 
@@ -28,16 +29,17 @@ def settle_without_a_majority() -> AbstractContextManager[Any]:
 def take_half_for_a_majority() -> AbstractContextManager[Any]:
     """`>=` for `>`."""
     return edited(
-        Settlement._held_by_majority,
-        ("if 2 * holding > len(members)", "if 2 * holding >= len(members)"),
-        ("return 2 * holding > len(members)", "return 2 * holding >= len(members)"),
+        EpochSettlement._held_by_majority,
+        ("holding >= self.epoch.majority", "2 * holding >= len(self._members)"),
     )
 
 
 @planted
 def count_oneself_twice() -> AbstractContextManager[Any]:
     """This node is among the members that are counted, and was counted already."""
-    return edited(Settlement._held_by_majority, ("member != self._me and ", ""))
+    return edited(
+        EpochSettlement._held_by_majority, ("holding = sum(", "holding = self.counts_me + sum(")
+    )
 
 
 @planted
@@ -45,9 +47,9 @@ def settle_on_promises_that_are_not_usable() -> AbstractContextManager[Any]:
     """A majority holds what the promises name; whether this node does is not asked."""
     return together(
         edited(
-            Settlement._held_by_majority,
+            EpochSettlement._held_by_majority,
             ("if not self._covers(self._me, needs)", "if not needs"),
-            ("holding, members = 1,", "holding, members = self._covers(self._me, needs),"),
+            ("self.counts_me if", "self.counts_me and self._covers(self._me, needs) if"),
         ),
         edited(Settlement._candidate, ("if named.get(log, 0) > held(log, 0)", "if not log")),
     )
@@ -101,7 +103,7 @@ def settle_up_to_a_commit_that_is_held_back() -> AbstractContextManager[Any]:
 def a_held_back_commit_stops_all_from_settling() -> AbstractContextManager[Any]:
     """Was there: a promise named it, so everybody waited for a clock that is ahead."""
     return edited(
-        Replication._hold_back,
+        Welcome._hold_back,
         ("settlement.seen_ahead(log, commit.seq, commit.hlc)", "settlement.watermark(log[0])"),
     )
 
@@ -116,5 +118,5 @@ def settle_differently_and_never_compare() -> AbstractContextManager[Any]:
 def break_a_promise_and_never_say_so() -> AbstractContextManager[Any]:
     """A commit at a time that is settled is taken without a word."""
     return together(
-        stamp_at_the_promise(), edited(Replication._welcome, ("if broken is not None", "if False"))
+        stamp_at_the_promise(), edited(Welcome.takes, ("if broken is not None", "if False"))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from anabranch.node.node import Node
+from anabranch.node.appends import Appends
 from anabranch.storage.log import Log
 from anabranch.tests.simulations.bugs.registry import edited
 
@@ -23,4 +23,4 @@ def wake_who_has_gone() -> AbstractContextManager[Any]:
 @found_by(CANCEL)
 def wait_for_ever_for_who_has_gone() -> AbstractContextManager[Any]:
     """Whoever waits for `settled` is never forgotten."""
-    return edited(Node._until_settled, ("waiting.remove(future)", "pass"))
+    return edited(Appends._next_step, ("waiting.remove(future)", "pass"))

@@ -79,7 +79,10 @@ def settle_what_a_hole_is_in() -> AbstractContextManager[Any]:
 @unseen("a crash after one shard was settled while another is torn")
 def read_back_from_behind_a_hole() -> AbstractContextManager[Any]:
     """Once something was settled, a restart does not see what is stranded."""
-    return edited(History.oldest_unsettled, ("if self.hole is not None", "if False"))
+    return edited(
+        History.oldest_unsettled,
+        ("(self.hole, self.oldest_stray())", "(None, self.oldest_stray())"),
+    )
 
 
 @found_by(CRASHES)

@@ -1,0 +1,50 @@
+"""Which member may be removed without an operator, and when this node is to see to it.
+
+All that agree that a member is gone could have it removed at the same moment, and would be in each
+other's way. So they take turns: the first at once, the next a while later.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ..gossip.epoch import Member, evictable
+from ..gossip.suspicion import Suspicion
+from ..storage.limits import STALLED_SECONDS
+from .store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Eviction:
+    """What one node thinks of the silence of the others. `after_seconds` None: never."""
+
+    def __init__(self, store: Store, after_seconds: float | None, now: float) -> None:
+        self._store = store
+        self._after = after_seconds
+        self._gone: tuple[int, float] | None = None  # whom, and from when on it is this node's turn
+        self.suspicion = Suspicion(now)
+        self.missed: list[tuple[int, int]] = []  # (origin, seconds) of who was silent for so long
+
+    def look(self, now: float, *, may_act: bool) -> Member | None:
+        """Who is to be removed now, if anybody is."""
+        epoch, mine, after = self._store.members.epoch, self._store.origin, self._after
+        if epoch is None or after is None:
+            return None
+        others = [origin for origin in epoch.origins if origin != mine]
+        self.missed = self.suspicion.missed(others, after, now)
+        if not self.missed or not may_act:
+            return None
+        views = self.suspicion.views(mine, epoch.origins, now)
+        gone = evictable(epoch, views, after)
+        if gone is None:
+            self._gone = None
+            return None
+        if self._gone is None or self._gone[0] != gone.origin:
+            self._gone = (gone.origin, now + sorted(views).index(mine) * STALLED_SECONDS)
+            _log.warning(
+                "%s was not heard of for %g s, its site and a majority agree: it is removed",
+                gone.name,
+                after,
+            )
+        return gone if now >= self._gone[1] else None

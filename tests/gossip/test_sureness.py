@@ -1,0 +1,200 @@
+"""Whether a directory went back in time: who has to say so, and what each remembers of others."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anabranch.gossip.sureness import Seen, Sureness
+from anabranch.storage.limits import CONFIRM_SECONDS
+
+BEGUN = 4096
+START = 100.0
+LATE = START + CONFIRM_SECONDS
+OTHERS = ["b", "c", "d", "e"]  # with this node five
+
+
+def unsure(**options):
+    return Sureness(BEGUN, START, **options)
+
+
+def told(sureness, *names):
+    for name in names:
+        sureness.told(name, BEGUN, longer=False)
+    return sureness
+
+
+# -- sureness -----------------------------------------------------------------------------------
+
+
+def test_a_node_that_starts_is_unsure():
+    assert not unsure().decide(OTHERS, START)
+    assert not unsure().decide(OTHERS, LATE)
+    assert not unsure().decide(OTHERS, START + 1e9)
+
+
+def test_a_fresh_directory_has_nothing_to_forget():
+    assert unsure(sure=True).decide(OTHERS, START)
+
+
+def test_a_cluster_of_one_asks_nobody():
+    for all_confirm in (False, True):
+        assert unsure(all_confirm=all_confirm).decide([], START)
+
+
+def test_once_all_have_confirmed_nobody_waits():
+    assert not told(unsure(), "b", "c", "d").decide(OTHERS, START)
+    assert told(unsure(), *OTHERS).decide(OTHERS, START)
+
+
+@pytest.mark.parametrize(
+    ("others", "confirmed", "enough"),
+    [
+        *((1, 0, False), (1, 1, True), (2, 0, False), (2, 1, True), (3, 1, False), (3, 2, True)),
+        *((4, 1, False), (4, 2, True), (5, 2, False), (5, 3, True), (6, 2, False), (6, 3, True)),
+    ],
+)
+def test_with_itself_a_majority_is_enough_after_two_seconds(others, confirmed, enough):
+    names = [f"n{number}" for number in range(others)]
+    sureness = told(unsure(), *names[:confirmed])
+    if confirmed < others:
+        assert not sureness.decide(names, LATE - 0.001)
+    assert sureness.decide(names, LATE) is enough
+    assert sureness.sure is enough
+
+
+def test_who_wants_no_doubt_waits_for_all():
+    sureness = told(unsure(all_confirm=True), "b", "c", "d")
+    assert not sureness.decide(OTHERS, LATE + 1e9)
+    assert told(sureness, "e").decide(OTHERS, LATE + 1e9)
+
+
+def test_to_confirm_twice_counts_once():
+    assert not told(unsure(), *["b"] * 9).decide(OTHERS, LATE)
+
+
+def test_only_members_count():
+    """Who confirmed before it was removed, or is none, does not."""
+    assert not told(unsure(), "b", "x", "y", "z").decide(OTHERS, LATE)
+    assert told(unsure(), "b", "x", "c").decide(OTHERS, LATE)
+    assert told(unsure(), "b", "c").decide(["b", "c"], START), "the others are no members any more"
+
+
+@pytest.mark.parametrize(
+    ("counter", "longer"),
+    [(BEGUN + 1, False), (BEGUN, True), (0, True), (BEGUN + 1, True), ((1 << 64) - 1, False)],
+)
+def test_one_who_saw_more_proves_that_the_disk_went_back(counter, longer):
+    sureness = told(unsure(), "b", "c", "d")
+    sureness.told("e", counter, longer=longer)
+    assert sureness.went_back == "e"
+    assert not sureness.decide(OTHERS, LATE + 1e9)
+    assert not told(sureness, "e").decide(OTHERS, LATE + 1e9), "it is not taken back"
+    assert not sureness.sure
+
+
+@pytest.mark.parametrize("counter", [0, 1, BEGUN - 1, BEGUN])
+def test_to_have_seen_as_much_or_less_confirms(counter):
+    sureness = unsure()
+    for name in OTHERS:
+        sureness.told(name, counter, longer=False)
+    assert sureness.went_back is None
+    assert sureness.decide(OTHERS, START)
+
+
+def test_the_first_who_saw_more_is_named():
+    sureness = unsure()
+    sureness.told("c", BEGUN + 1, longer=False)
+    sureness.told("b", BEGUN + 9, longer=True)
+    assert sureness.went_back == "c"
+
+
+def test_who_is_sure_stays_sure():
+    sureness = told(unsure(), *OTHERS)
+    assert sureness.decide(OTHERS, START)
+    assert sureness.decide([*OTHERS, "f", "g", "h"], START)
+
+
+@given(
+    st.integers(0, 7),
+    st.sets(st.integers(0, 7)),
+    st.booleans(),
+    st.floats(0, 4, allow_nan=False),
+)
+def test_the_rule_in_its_plainest_form(others, confirmed, all_confirm, waited):
+    names = [str(number) for number in range(others)]
+    sureness = told(unsure(all_confirm=all_confirm), *map(str, confirmed))
+    agreed = len(confirmed & set(range(others)))
+    everyone = agreed == others
+    majority = agreed + 1 >= (others + 1) // 2 + 1
+    late = START + waited - START >= CONFIRM_SECONDS
+    expected = everyone or (majority and late and not all_confirm)
+    assert sureness.decide(names, START + waited) is expected
+
+
+# -- what was seen of others ----------------------------------------------------------------------
+
+
+def test_of_whom_nothing_was_seen_there_is_nothing_before():
+    assert Seen().before(11, 5) == 0
+    assert Seen().rows() == []
+
+
+def test_before_is_what_was_seen_in_earlier_boots():
+    seen = Seen()
+    for counter in (10, 40, 30):
+        seen.note(11, 1, counter)
+    assert seen.before(11, 1) == 0, "of this boot itself nothing is held against it"
+    assert seen.before(11, 2) == 40
+    seen.note(11, 2, 41)
+    seen.note(11, 2, 90)
+    assert seen.before(11, 2) == 40
+    assert seen.before(11, 3) == 90
+    assert seen.before(22, 1) == 0
+
+
+def test_a_boot_that_saw_less_does_not_hide_what_the_one_before_it_had():
+    """A restored directory comes with a lower counter: then with a lower one again."""
+    seen = Seen()
+    seen.note(11, 1, 100)
+    seen.note(11, 2, 20)
+    assert seen.before(11, 2) == 100
+    seen.note(11, 3, 30)
+    assert seen.before(11, 3) == 100
+    assert seen.before(11, 4) == 100
+
+
+def test_what_was_seen_is_kept_and_restored():
+    seen = Seen()
+    seen.note(11, 1, 100)
+    seen.note(11, 2, 120)
+    seen.note(22, 7, 5)
+    assert sorted(seen.rows()) == [(11, 2, 120, 100), (22, 7, 5, 0)]
+    again = Seen()
+    again.restore(seen.rows())
+    assert again.rows() == seen.rows()
+    assert (again.before(11, 2), again.before(11, 3), again.before(22, 8)) == (100, 120, 5)
+    again.note(11, 2, 130)
+    assert again.before(11, 3) == 130
+    assert again.before(11, 2) == 100
+
+
+def test_against_all_counters_by_boot():
+    """A boot follows on another, and its messages come in their order."""
+    for seed in range(100):
+        luck = Random(seed)
+        seen, counters, boot, counter = Seen(), [], 1, 0
+        for _ in range(luck.randrange(1, 30)):
+            if luck.random() < 0.3:
+                boot += 1
+                counter = luck.choice([counter, max(0, counter - 5)])
+            counter += luck.choice([0, 1, 7])
+            seen.note(11, boot, counter)
+            counters.append((boot, counter))
+            if luck.random() < 0.2:
+                kept, seen = seen.rows(), Seen()
+                seen.restore(kept)
+            for asks in (boot, boot + 1):
+                earlier = [one for of, one in counters if of != asks]
+                assert seen.before(11, asks) == max(earlier, default=0)
