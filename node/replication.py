@@ -474,18 +474,15 @@ class Replication:
     @property
     def linked(self) -> list[str]:
         """The members that can be reached."""
-        return [
-            name
-            for name, dialer in self.dialers.items()
-            if dialer.state == "connected" and dialer.origin in self._members.joined
-        ]
+        joined, dialers = self._members.joined, self.dialers.items()
+        return [name for name, one in dialers if one.state == "connected" and one.origin in joined]
 
     @property
     def has_told(self) -> bool:
         """Whether a majority of the members is in this node's epoch, or in a later one."""
-        there = [dialer for name, dialer in self.dialers.items() if name in self._members]
-        told = sum(dialer.epoch >= self._members.number for dialer in there)
-        return 2 * told > len(self._members.table)
+        members, dialers = self._members, self.dialers.items()
+        told = sum(one.epoch >= members.number for name, one in dialers if name in members)
+        return 2 * told > len(members.table)
 
     def lacking(self, origin: int) -> list[tuple[int, int, int, int]]:
         """Stretches of logs that this node's disk has lost and that a member holds."""
