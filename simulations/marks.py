@@ -1,8 +1,7 @@
 """Marks: states that a campaign has to reach, or it has shown less than it seems.
 
 A `sometimes` state that no seed ever reached is a hole in the schedules, as bad as a failure. To
-come with what they need: a fork refused, an eviction and a return, a subscription that goes on
-after a restart.
+come with what they need: a fork refused, a subscription that goes on after a restart.
 """
 
 from __future__ import annotations

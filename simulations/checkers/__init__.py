@@ -2,8 +2,8 @@
 
 None of them looks at a node, and each is shown to fail on a history that was spoilt on purpose.
 Those in `ONLINE` judge events one by one, so they can do it while a run goes on; the others look
-at the end. Still to come, with what they check: tokens (I11, I12), subscriptions (I15), eviction
-(I17's other half), backups (I22) and strangers (I23).
+at the end. Still to come, with what they check: tokens (I11, I12), subscriptions (I15), backups
+(I22) and strangers (I23).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ _AMOUNTS = {
     "lose-segment": (0.5,),
     "reboot": (0.0, 0.05, 0.15),
 }
-_LOST_DISKS = 0.01  # share of the runs; nothing settles after that, so little else is seen
+_LOST_DISKS = 0.01  # share of the runs in which a node comes back with nothing
 _DAMAGED = 0.12  # share of the runs in which damage meets damage, and restarts
 _DAMAGES = (
     "bit-rot",
