@@ -10,7 +10,7 @@ import logging
 
 from ..gossip.epoch import Member, evictable
 from ..gossip.suspicion import Suspicion
-from ..storage.limits import STALLED_SECONDS
+from ..storage.limits import MISSED_AFTER_SECONDS, STALLED_SECONDS
 from .store import Store
 
 _log = logging.getLogger(__name__)
@@ -24,16 +24,17 @@ class Eviction:
         self._after = after_seconds
         self._gone: tuple[int, float] | None = None  # whom, and from when on it is this node's turn
         self.suspicion = Suspicion(now)
-        self.missed: list[tuple[int, int]] = []  # (origin, seconds) of who was silent for so long
+        self.missed: list[tuple[int, int]] = []  # (origin, seconds), as all others are told: their
+        # files may name other times than this one's
 
     def look(self, now: float, *, may_act: bool) -> Member | None:
         """Who is to be removed now, if anybody is."""
         epoch, mine, after = self._store.members.epoch, self._store.origin, self._after
-        if epoch is None or after is None:
+        if epoch is None:
             return None
         others = [origin for origin in epoch.origins if origin != mine]
-        self.missed = self.suspicion.missed(others, after, now)
-        if not self.missed or not may_act:
+        self.missed = self.suspicion.missed(others, MISSED_AFTER_SECONDS, now)
+        if not self.missed or not may_act or after is None:
             return None
         views = self.suspicion.views(mine, epoch.origins, now)
         gone = evictable(epoch, views, after)

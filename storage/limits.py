@@ -79,6 +79,7 @@ PULL_LOGS_MAX: Final = 256  # (shard, origin) logs asked for in one pull
 # Membership.
 CONFIRM_SECONDS: Final = 2.0  # a node that starts waits so long for members beyond a majority
 EVICT_AFTER_SECONDS: Final = 60.0  # of silence; a machine that restarts is back by then
+MISSED_AFTER_SECONDS: Final = 3.0  # of silence a member is told of to the others
 STALLED_SECONDS: Final = 1.5  # a change that is not decided by then is taken over
 ASK_AGAIN_SECONDS: Final = 1.0  # who is no member says so again
 TWIN_SECONDS: Final = 3.0  # a node that was heard within this time is not replaced by another

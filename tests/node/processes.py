@@ -151,3 +151,16 @@ class Cluster:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
             process.wait(DEADLINE_SECONDS)
+
+
+async def command(*arguments: str) -> tuple[int, str]:
+    """`anabranch`, as a shell runs it: exit status and output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "anabranch", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -12,7 +11,7 @@ from random import Random
 import aiohttp
 import pytest
 
-from .processes import Cluster, free_ports
+from .processes import Cluster, command, free_ports
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -115,19 +114,6 @@ async def test_a_wiped_node_comes_back_as_a_new_member(cluster: Cluster) -> None
     assert (await cluster.get("c", "/readyz"))[0] == 200
 
 
-async def members(cluster: Cluster, *arguments: str) -> tuple[int, str]:
-    """`anabranch members`, as a shell runs it: exit status and output."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "anabranch", "members", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode()
-
-
 async def test_a_new_node_joins_and_another_one_leaves(cluster: Cluster) -> None:
     await cluster.start()
     await cluster.append("a", "s", 1)
@@ -151,13 +137,13 @@ async def test_a_new_node_joins_and_another_one_leaves(cluster: Cluster) -> None
 
     await cluster.until(waits, "the new node waits")
     assert (await cluster.get("d", "/readyz"))[1] == {"status": "joining"}
-    status, out = await members(cluster, "--url", url)
+    status, out = await command("members", "--url", url)
     assert status == 0 and "`anabranch members join d`" in out
-    status, out = await members(cluster, "join", "d", "--url", url)
+    status, out = await command("members", "join", "d", "--url", url)
     assert (status, "epoch 2, members a, b, c, d" in out) == (0, True), out
-    status, out = await members(cluster, "leave", "c", "--url", url)
+    status, out = await command("members", "leave", "c", "--url", url)
     assert (status, "Nothing was changed" in out or "Aborted" in out) == (1, True), out
-    status, out = await members(cluster, "leave", "c", "--url", url, "--yes")
+    status, out = await command("members", "leave", "c", "--url", url, "--yes")
     assert (status, "epoch 3, members a, b, d" in out) == (0, True), out
     assert (await cluster.get("c", "/readyz"))[0] == 503
     await cluster.stop("c")

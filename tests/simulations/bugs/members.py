@@ -1,0 +1,272 @@
+"""Bugs about members that come and go, and about directories that go back in time."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from anabranch.gossip import epoch
+from anabranch.gossip.counting import EpochSettlement
+from anabranch.gossip.epoch import Epoch
+from anabranch.gossip.epochs import Epochs
+from anabranch.gossip.sureness import Sureness
+from anabranch.node import recovery
+from anabranch.node.history import History
+from anabranch.node.membership import Membership
+from anabranch.node.node import Node
+from anabranch.node.reorigination import Reorigination
+from anabranch.node.replication import Replication
+from anabranch.node.settler import Settler
+from anabranch.node.store import Store
+from anabranch.node.strays import Strays
+
+from .registry import edited, planted
+
+# -- directories that go back in time --------------------------------------------------------
+
+
+@planted
+def be_sure_of_any_directory() -> AbstractContextManager[Any]:
+    """A node that starts asks nobody what was seen of it."""
+    return edited(Node._open_membership, ("sure=self._fresh", "sure=True"))
+
+
+@planted
+def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
+    """What others saw of this node is not compared with what is here."""
+    return edited(Sureness.told, ("counter > self.begun_at or longer", "False"))
+
+
+@planted
+def compare_commits_but_not_counters() -> AbstractContextManager[Any]:
+    """A directory that lost promises and ballots, but no commit, passes."""
+    return edited(Sureness.told, ("counter > self.begun_at or longer", "longer"))
+
+
+@planted
+def compare_counters_but_not_commits() -> AbstractContextManager[Any]:
+    """Who saw only the commits, by others, says nothing."""
+    return edited(Sureness.told, ("counter > self.begun_at or longer", "counter > self.begun_at"))
+
+
+@planted
+def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]:
+    """The counters of the others are not read back."""
+    return edited(Store.__init__, ("self.seen.restore(recovered.state.seen)", "pass"))
+
+
+@planted
+def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
+    """The first answer is enough."""
+    return edited(
+        Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough")
+    )
+
+
+# -- strays ------------------------------------------------------------------------------------
+
+
+@planted
+def never_append_a_stray_again() -> AbstractContextManager[Any]:
+    """Strays stay where they are."""
+    return edited(Reorigination._append, ("store.strays.waiting() if", "[] if"))
+
+
+@planted
+def forget_a_stray_at_a_restart() -> AbstractContextManager[Any]:
+    """A commit without a place that the log has is skipped at a start."""
+    return edited(recovery._Replay._take_commit, ("self._strays.add(held)", "pass"))
+
+
+@planted
+def begin_a_replay_behind_a_stray() -> AbstractContextManager[Any]:
+    """The index names a place to begin that looks only at what is to be settled."""
+    return edited(Store.__init__, ("history.oldest_stray = lambda: strays.oldest", "pass"))
+
+
+@planted
+def give_way_before_the_copy_is_durable() -> AbstractContextManager[Any]:
+    """A stray is gone when its copy is written, not when that is on the disk."""
+    return edited(
+        Store.append_again,
+        (
+            "self.strays.begun(stray, self.stamp(Draft.of(commit, payloads), wall_ms))",
+            "self.strays.placed(self.stamp(Draft.of(commit, payloads), wall_ms))",
+        ),
+    )
+
+
+@planted
+def settle_past_a_stray() -> AbstractContextManager[Any]:
+    """What comes after a stray in the order becomes final before that has its place."""
+    return edited(
+        Settler.round,
+        ("strays.limit(shard, self.settlement.advance(shard))", "self.settlement.advance(shard)"),
+    )
+
+
+@planted
+def settle_past_a_stray_at_a_restart() -> AbstractContextManager[Any]:
+    """The same while the log is read back."""
+    return edited(
+        recovery._Replay._settle,
+        ("self._strays.limit(shard, self._due.pop(shard))", "self._due.pop(shard)"),
+    )
+
+
+@planted
+def keep_a_stray_that_has_its_place_back() -> AbstractContextManager[Any]:
+    """A commit that was cut, and comes again from a member, stays a stray beside."""
+    return edited(Store.durable, ("self.strays.regained(held)", "pass"))
+
+
+@planted
+def keep_strays_that_others_have_appended() -> AbstractContextManager[Any]:
+    """A stray gives way to nothing that comes from another node."""
+    return edited(Strays.placed, ("for held in list(", "for held in 0 * list("))
+
+
+# -- from one epoch to the next ------------------------------------------------------------------
+
+
+@planted
+def report_on_while_frozen() -> AbstractContextManager[Any]:
+    """What a frozen member takes counts, though its answer did not name it."""
+    return edited(Epochs.may_report, (" and not self.frozen", ""))
+
+
+@planted
+def enter_an_epoch_before_it_is_kept() -> AbstractContextManager[Any]:
+    """An outcome goes on without waiting for the disk."""
+    return edited(
+        Membership._carry_out,
+        (
+            "await self._keep(outcome.keep)",
+            "self._store.keep_epochs(outcome.keep, self._clock.wall_ms())",
+        ),
+    )
+
+
+@planted
+def forget_a_ballot_at_a_restart() -> AbstractContextManager[Any]:
+    """A member that was frozen when it went down is not when it is up again."""
+    return edited(Epochs.restored.__func__, ("epochs._bound = bound", "pass"))
+
+
+@planted
+def propose_over_what_was_accepted() -> AbstractContextManager[Any]:
+    """A new ballot puts its own change in the place of one that may have been decided."""
+    return edited(Epochs._value, ("if accepted:", "if False:"))
+
+
+@planted
+def take_half_of_the_members_for_a_majority() -> AbstractContextManager[Any]:
+    """Two of four decide, and settle."""
+    return edited(Epoch.majority, ("len(self.members) // 2 + 1", "(len(self.members) + 1) // 2"))
+
+
+@planted
+def leave_what_the_finals_cut_off() -> AbstractContextManager[Any]:
+    """A log of a removed origin keeps what lies above its finals."""
+    return edited(Store.cut, ("self._end(log, self.members.end(log, seq))", "self._end(log, seq)"))
+
+
+@planted
+def take_the_last_answer_for_the_highest() -> AbstractContextManager[Any]:
+    """Base and finals are what one of the frozen members holds."""
+    return edited(
+        epoch.successor, ("max(seq, highest.get((shard, origin), 0))", "seq")
+    )
+
+
+@planted
+def a_floor_that_never_rises() -> AbstractContextManager[Any]:
+    """Who joins is bound by promises of long ago only."""
+    return edited(
+        epoch.successor,
+        ("max([epoch.floor, *(answer.promised for answer in answers)])", "epoch.floor"),
+    )
+
+
+@planted
+def stamp_below_the_floor() -> AbstractContextManager[Any]:
+    """The clock of who joins is not moved past the floor."""
+    return edited(Store.take_place, ("if settled_in and", "if False and"))
+
+
+@planted
+def owe_the_base_alone() -> AbstractContextManager[Any]:
+    """What is left of removed origins need not be here to settle, or to have a vote."""
+    return edited(Epoch.__dict__["owed"].func, ("in self.finals.items():", "in ():"))
+
+
+@planted
+def count_before_the_base_is_here() -> AbstractContextManager[Any]:
+    """Who joins counts for settlement with what the promises name, whatever the epoch owes."""
+    return edited(
+        EpochSettlement._held_by_majority,
+        ("self._needs(shard, time)", "Settlement._needs(self, shard, time)"),
+    )
+
+
+@planted
+def vote_before_the_base_is_here() -> AbstractContextManager[Any]:
+    """Who joined a moment ago freezes and accepts like any other."""
+    return edited(Epochs.hindrance, ("if self.epoch.is_owed(here.frontier):", "if False:"))
+
+
+@planted
+def wait_for_the_promise_of_a_removed_origin() -> AbstractContextManager[Any]:
+    """Promises of an earlier epoch's members go on to count."""
+    return edited(EpochSettlement.enter, ("self._promised = {", "self._promised |= {"))
+
+
+@planted
+def an_index_without_the_epochs() -> AbstractContextManager[Any]:
+    """What is final was made so by members that a start does not know of."""
+    return edited(History.write_settled, ("if self.membership is not None:", "if False:"))
+
+
+# -- who joins ---------------------------------------------------------------------------------
+
+
+@planted
+def join_with_the_provisional_origin() -> AbstractContextManager[Any]:
+    """The origin under which a node stamps, not the one with which it asks."""
+    return edited(
+        Membership._join, ("me.priority, self._store.origin", "me.priority, self._store.stamping")
+    )
+
+
+@planted
+def ask_to_join_with_an_origin_that_was_removed() -> AbstractContextManager[Any]:
+    """Who is removed goes on as who it was."""
+    return edited(Membership._take_stand, ("if used:", "if False:"))
+
+
+@planted
+def stamp_under_an_origin_that_has_not_joined() -> AbstractContextManager[Any]:
+    """Own sequences are used up before they have a place."""
+    return edited(
+        Store.stamping,
+        ("self.origin if self.settled_in else self.provisional", "self.origin"),
+    )
+
+
+@planted
+def keep_links_under_the_old_origin() -> AbstractContextManager[Any]:
+    """Neither side hangs up after a node took another origin."""
+    return edited(
+        Replication.look,
+        ("self._hang_up([*self._opened])", "pass"),
+        ("there.get(name) and not renamed", "there.get(name)"),
+    )
+
+
+@planted
+def leave_before_all_is_handed_over() -> AbstractContextManager[Any]:
+    """Who leaves does not wait until the others hold what it made."""
+    return edited(
+        Membership._is_handed_over,
+        ("return holding >= min(epoch.majority, len(epoch.members) - 1)", "return True"),
+    )
