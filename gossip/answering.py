@@ -54,7 +54,7 @@ async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
                 message = await talk.receive()
             host.learn(hello.origin, message)
             if isinstance(message.body, Push):
-                host.pushes(hello.origin)
+                host.coming.pushed(hello.origin)
             body = await _reply(host, hello, message)
             await talk.send(body, reports=not isinstance(body, Compared))
     except (PeerError, TimeoutError):
@@ -69,12 +69,15 @@ async def answer(host: Host, link: Link, opened: dict[str, list[Link]]) -> None:
 async def _reply(host: Host, hello: Hello, message: Message) -> Body:
     name = hello.name
     match message.body:
-        case Push(commits):
+        case Push(commits, tips):
+            host.forks.heard(hello.origin, tips)
             await host.take(commits, name)
             return Ack()
         case Pull(wanted, bytes_max):
-            bytes_max = min(bytes_max, PULL_BYTES_MAX)
-            return Give(await host.give(wanted[:PULL_LOGS_MAX], bytes_max, name))
+            bytes_max, wanted = min(bytes_max, PULL_BYTES_MAX), wanted[:PULL_LOGS_MAX]
+            commits = await host.give(wanted, bytes_max, name)
+            after = {(shard, origin): after for shard, origin, after, _ in wanted if commits}
+            return Give(commits, host.forks.tips(after))
         case ReportMessage(close):
             await host.close_up(close)
             return ReportMessage(0, host.pushes_to(name), host.membership.missed)

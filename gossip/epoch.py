@@ -212,6 +212,10 @@ class Change:
     join: tuple[Member, ...] = ()
     remove: tuple[int, ...] = ()
 
+    def is_about(self, name: str) -> bool:
+        """Whether somebody of this name, and nobody else, is to join."""
+        return not self.remove and [member.name for member in self.join] == [name]
+
     def is_done(self, epoch: Epoch) -> bool:
         """Whether it is in force in an epoch, or can't be any more."""
         joined = all(one.origin in epoch.joined or one.origin in epoch.finals for one in self.join)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from .coming import Coming
 from .frontier import Frontier, LogKey
 from .members import Objection
 from .messages import (
@@ -55,6 +57,18 @@ class Membership(Protocol):
 
     def joins(self, join: Join) -> None:
         """A node says that it is no member."""
+        ...
+
+
+class Forks(Protocol):
+    """What links need to find forks of logs. A tip: (shard, origin, sequence, hash)."""
+
+    def tips(self, logs: Mapping[LogKey, int]) -> list[tuple[int, int, int, bytes]]:
+        """The commits at these places, where there are any."""
+        ...
+
+    def heard(self, member: int, tips: list[tuple[int, int, int, bytes]]) -> None:
+        """What a member goes on from."""
         ...
 
 
@@ -140,6 +154,11 @@ class Host(Protocol):
         """Logs of which a member holds more, and may be asked for: (own last, its last)."""
         ...
 
+    @property
+    def forks(self) -> Forks:
+        """What shows whether two nodes hold different commits for one place."""
+        ...
+
     async def take(self, commits: list[bytes], name: str) -> None:
         """Check commits of a member, store those that fit, and return when they are durable."""
         ...
@@ -184,12 +203,9 @@ class Host(Protocol):
         """A member has dialled: it can be dialled now too."""
         ...
 
-    def pushed_since(self, origin: int) -> float:
-        """When a member's commits began to come by pushes, its own or a mate's; 0 if they don't."""
-        ...
-
-    def pushes(self, origin: int) -> None:
-        """A push of a member has come."""
+    @property
+    def coming(self) -> Coming:
+        """Since when commits come by themselves."""
         ...
 
     def before(self, origin: int) -> list[str]:

@@ -94,9 +94,14 @@ class ReportMessage:
 
 @dataclass(slots=True)
 class Push:
-    """New commits of the sender, in its order. Answered by Ack once they are durable."""
+    """New commits of the sender, in its order. Answered by Ack once they are durable.
+
+    `tips`: (shard, origin, sequence, hash) of the commit that each log goes on from, if it has one:
+    who holds another one there has met a fork.
+    """
 
     commits: list[bytes]
+    tips: list[tuple[int, int, int, bytes]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -114,9 +119,10 @@ class Pull:
 
 @dataclass(slots=True)
 class Give:
-    """The answer to a Pull: commits in the order of their sequences."""
+    """The answer to a Pull: commits in the order of their sequences; `tips` as in a Push."""
 
     commits: list[bytes]
+    tips: list[tuple[int, int, int, bytes]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -326,10 +332,10 @@ _read_hello_parts = _reader(int, str, _Word, str, _Word, _Table, _Word)
 _FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., Body]]]] = {
     REFUSE: (_reader(str, str), lambda cause, reason: Refuse(cause[:100], reason[:1000])),
     REPORT: (_reader(_Word, bool, _Missed), ReportMessage),
-    PUSH: (_reader(list[bytes]), Push),
+    PUSH: (_reader(list[bytes], list[_Root]), Push),
     ACK: (_reader(), Ack),
     PULL: (_reader(list[_Range], _Word), Pull),
-    GIVE: (_reader(list[bytes]), Give),
+    GIVE: (_reader(list[bytes], list[_Root]), Give),
     COMPARE: (_reader(_Word, _Running, _Shards, _Nodes), Compare),
     COMPARED: (_reader(_Word, list[_Running], list[_Root], list[bytes]), Compared),
     AGREE: (_reader(list[bytes]), Agree),

@@ -22,6 +22,7 @@ class Batch(NamedTuple):
 
     commits: list[bytes]
     last: dict[LogKey, int]  # the last sequence of each log in it
+    before: dict[LogKey, int]  # the sequence that it goes on from in each log
     number: int  # of what comes after it
 
 
@@ -87,6 +88,7 @@ class Outbox:
             number = start
         commits: list[bytes] = []
         last: dict[LogKey, int] = {}
+        before: dict[LogKey, int] = {}
         size = 0
         kept, index, get = self._commits, number - self._first, frontier.get
         while index < len(kept) and (size < bytes_max or not commits):
@@ -102,7 +104,8 @@ class Outbox:
                     commits.append(commit)
                     size += len(commit)
                     last[log] = seq
+                    before.setdefault(log, held)
                 elif own and seq > held:
                     return None
             index += 1
-        return Batch(commits, last, self._first + index)
+        return Batch(commits, last, before, self._first + index)

@@ -215,6 +215,7 @@ class Dialer:
                 continue
             if isinstance(message.body, Give):
                 self._pulls.come(message.body.commits, self._host.monotonic())
+                self._host.forks.heard(self._origin, message.body.tips)
                 await self._host.take(message.body.commits, self.member.name)
             self._hear(message, asked)
             if not isinstance(message.body, ReportMessage) or any(

@@ -148,7 +148,7 @@ class Pulls:
                 theirs,
                 now,
                 mates[0] if mates else None,
-                pushed_since=self._host.pushed_since(log[1]),
+                pushed_since=self._host.coming.since(log[1]),
             )
             if log in self._host.pulling:
                 continue  # from another peer

@@ -79,7 +79,7 @@ class Pushes:
             return None
         self._last, self.bytes = batch.last, sum(map(len, batch.commits))
         self._pushed_at = now
-        return Push(batch.commits)
+        return Push(batch.commits, self._host.forks.tips(batch.before))
 
     def acknowledged(self, now: float) -> None:
         """The peer has taken what it could of the push in flight, and has said what it holds."""

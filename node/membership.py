@@ -96,6 +96,7 @@ class Membership:
         self._evict: Change | None = None  # what this node wants by itself
         self.wanted: list[Change] = []  # that this node wants to be decided
         self.asks = False  # whether to be let in without an operator
+        self._gives_way = False  # to a newer process on a copy of this directory
         self.leaving = False
         self._carrying = False  # an outcome is being carried out
         self._inbox: asyncio.Queue[_Task] = asyncio.Queue()
@@ -252,6 +253,11 @@ class Membership:
             self.epochs.me = origin
         self._store.store_state(self._clock.wall_ms())
 
+    def give_way(self) -> None:
+        """A newer process has a copy of this directory: don't ask for its place in this boot."""
+        self._gives_way = True
+        self.start_anew()
+
     def start_anew(self) -> None:
         """Be another origin: the log of the old one may have gone on elsewhere."""
         self._store.doubt()
@@ -327,7 +333,8 @@ class Membership:
 
     def _join(self, name: str) -> Join | None:
         now = self._clock.monotonic()
-        if not self.is_outside or not self.sureness.sure or now < self._asked_at.get(name, 0.0):
+        may_ask = self.is_outside and self.sureness.sure and not self._gives_way
+        if not may_ask or now < self._asked_at.get(name, 0.0):
             return None
         self._asked_at[name] = now + ASK_AGAIN_SECONDS
         me = self._members.member(self._members.me)
@@ -351,6 +358,7 @@ class Membership:
         old = self._members.origin(join.name)
         silent = old is None or self.suspicion.silent_seconds(old, now) > TWIN_SECONDS
         if join.asks and silent:  # else the one whose place it wants is there as well
+            self.wanted = [one for one in self.wanted if not one.is_about(join.name)]
             self.want(Change(join=(joined(join),)))
 
     def recall(self, recall: Recall, boot: int) -> Recalled:
@@ -417,7 +425,7 @@ class Membership:
         change = Change(remove=(self._store.origin,))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._is_handed_over():  # noqa: ASYNC110 - a few times
+                while not self._settler.is_handed_over():  # noqa: ASYNC110 - a few times
                     await asyncio.sleep(self._tuning.heartbeat_seconds)
                 self._store.left = True
                 self._store.store_state(self._clock.wall_ms())
@@ -432,20 +440,6 @@ class Membership:
         self.leaving = self._store.left = False
         self.asks = True
         self._store.store_state(self._clock.wall_ms())
-
-    def _is_handed_over(self) -> bool:
-        """Whether a majority without this node holds all that it made, and nothing is astray."""
-        store, epoch = self._store, self._members.epoch
-        if epoch is None or store.strays or store.log.backlog_bytes:
-            return False
-        mine = store.origin
-        own = [(log, seq) for log, seq in store.frontier.items() if log[1] == mine]
-        holding = sum(
-            all(self._settler.standings.of(other).frontier[log] >= seq for log, seq in own)
-            for other in epoch.origins
-            if other != mine
-        )
-        return holding >= min(epoch.majority, len(epoch.members) - 1)
 
     def withdraw(self, change: Change) -> None:
         """Have a change decided no longer."""

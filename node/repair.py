@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from ..gossip.frontier import Frontier, LogKey
@@ -167,7 +167,8 @@ class Repair:
             self._settler.dispute(
                 commit.shard,
                 f"two members hold different commits as sequence {commit.seq} of shard "
-                f"{commit.shard} and origin {commit.origin:016x}",
+                f"{commit.shard} and origin {commit.origin:016x}: two processes ran on copies of "
+                "one directory, or a disk is not what it was",
             )
         return True
 
@@ -178,6 +179,14 @@ class Repair:
         """
         if len(self._doubts) < DIFFERENCES_MAX:
             self._doubts[log, seq] = member
+
+    def in_doubt(self, log: LogKey) -> bool:
+        """Whether a member names another hash for a commit of a log than is here."""
+        return bool(self._doubts) and any(doubted == log for doubted, _ in self._doubts)
+
+    def keep_doubts(self, members: Collection[int]) -> None:
+        """Nobody else can be asked any more for what was in doubt."""
+        self._doubts = {at: one for at, one in self._doubts.items() if one in members}
 
     def hear(self) -> None:
         """Once all members have said what they hold, this node knows what it had at most.

@@ -41,6 +41,7 @@ from .clock import Clock, Random
 from .comparing import Comparing
 from .drill import Drill
 from .fold import Held
+from .forks import Forks
 from .membership import Membership
 from .repair import Repair
 from .room import Room
@@ -81,9 +82,10 @@ class Replication:
     ) -> None:
         self.outbox = outbox
         self._heartbeat_seconds = heartbeat_seconds
-        self._coming = Coming(clock.monotonic)
+        self.coming = Coming(clock.monotonic)
         self._stirred = clock.monotonic()  # when a commit was last stored
         self.pulling: set[LogKey] = set()
+        self.forks = Forks(store, repair)
         self.welcome = Welcome(store, settler, room, clock, clocks, on_learned)
         self._stranger = Stranger(store.members.me)
         self._store = store
@@ -139,6 +141,7 @@ class Replication:
                 self.dialers[name] = Dialer(self, self._network, member, near=near)
                 self._dial(name)
             self.dialers[name].is_near(near=near)
+        self._repair.keep_doubts(members.joined)
         self._clocks.keep({origin for origin in members.origins if origin != self._store.origin})
         self.wake()
 
@@ -221,7 +224,7 @@ class Replication:
         if refusal.cause == Cause.ORIGIN:
             self._stranger.unknown_to(name, refusal.reason)
         elif refusal.cause == Cause.COPIED and self._stranger.copied_at(name):
-            self.membership.start_anew()  # its commits come back once the other one is stopped
+            self.membership.give_way()  # its commits come back once the other one is stopped
 
     # -- cuts ------------------------------------------------------------------------------------
 
@@ -405,8 +408,12 @@ class Replication:
             commit = receive(body, self._members.shards)
             log = (commit.shard, commit.origin)
             if near and log not in self.pulling:  # then it is an answer
-                self._coming.passed_on(commit.origin)
-            if not self._repair.takes(commit, body) and self.welcome.takes(commit):
+                self.coming.passed_on(commit.origin)
+            if self._repair.takes(commit, body):
+                continue
+            if commit.seq <= self._store.frontier[log]:
+                self.forks.compare(self._members.origin(name) or 0, log, commit.seq, commit.hash)
+            elif not self._repair.in_doubt(log) and self.welcome.takes(commit):
                 self._store.receive(commit, body)
                 if pass_on:
                     self._to_pass_on.add((log, commit.seq))
@@ -459,15 +466,7 @@ class Replication:
         """A link that a member dialled has ended: what it was given may not have come."""
         if name in self.dialers:
             self.dialers[name].pushes.not_given()
-        self._coming.ended(self._members.origin(name) or 0)
-
-    def pushed_since(self, origin: int) -> float:
-        """When a member's commits began to come by pushes, its own or a mate's; 0 if they don't."""
-        return self._coming.since(origin)
-
-    def pushes(self, origin: int) -> None:
-        """A push of a member has come."""
-        self._coming.pushed(origin)
+        self.coming.ended(self._members.origin(name) or 0)
 
     # -- the membership ---------------------------------------------------------------------------
 

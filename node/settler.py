@@ -104,6 +104,20 @@ class Settler:
             return None
         return sum(min(mine[log], seq) for log, seq in there.items()), sum(there.values())
 
+    def is_handed_over(self) -> bool:
+        """Whether a majority without this node holds all that it made, and nothing is astray."""
+        store, epoch = self._store, self._members.epoch
+        if epoch is None or store.strays or store.log.backlog_bytes:
+            return False
+        mine = store.origin
+        own = [(log, seq) for log, seq in store.frontier.items() if log[1] == mine]
+        holding = sum(
+            all(self.standings.of(other).frontier[log] >= seq for log, seq in own)
+            for other in epoch.origins
+            if other != mine
+        )
+        return holding >= min(epoch.majority, len(epoch.members) - 1)
+
     def next_claim(self) -> None:
         """Let the next report claim the next shard in turn."""
         for _ in range(self._members.shards):

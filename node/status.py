@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..storage.limits import TWIN_SECONDS
 from ..storage.stamp import milliseconds, stamp_of
 from .members_api import member_row, suspects_of
 from .render import time_text
@@ -146,6 +147,14 @@ def needs_of(node: Node) -> list[str]:
     return needs
 
 
+def has_a_namesake(node: Node) -> bool:
+    """Whether a member with this node's name is heard, and is not this node."""
+    other, membership = node.members.origin(node.me.name), node.membership
+    if other is None or other == node.store.origin or not membership.sureness.sure:
+        return False
+    return membership.suspicion.silent_seconds(other, node.clock.monotonic()) <= TWIN_SECONDS
+
+
 def _needs_of_membership(node: Node) -> list[str]:
     membership, state = node.membership, state_of(node)
     needs = [] if membership.fork is None else [membership.fork]
@@ -160,6 +169,11 @@ def _needs_of_membership(node: Node) -> list[str]:
         needs.append(
             f"let {node.me.name} in: it is no member, and what it takes is not final before it is. "
             f"`anabranch members join {node.me.name}` at any member does that"
+        )
+    elif has_a_namesake(node):
+        needs.append(
+            f"stop one of the two processes that run as {node.me.name}: the members know the other "
+            "one, and what this one takes is not final before it is let in"
         )
     needs += [one.text for one in suspects_of(node).now()]
     needs += _needs_of_the_unsure(node)

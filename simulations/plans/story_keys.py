@@ -155,6 +155,8 @@ TUNING = (
     Key("compare", _DURATION, "compare_seconds"),
     Key("scrub", _DURATION, "scrub_seconds"),
     Key("max_clock_offset", _MS, "max_clock_offset_ms"),
+    Key("evict_after", _DURATION, "evict_after_seconds"),
+    Key("all_confirm", _FLAG),
 )
 BOUNDS = tuple(Key(one.name, _BOUND) for one in fields(Bounds))
 TABLES: dict[str, tuple[Key, ...]] = {

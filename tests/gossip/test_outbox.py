@@ -38,10 +38,11 @@ def drain(outbox, number, bytes_max, has=()):
     """All commits from a number on, as a peer gets them push by push."""
     commits, batches, has = [], [], dict(has)
     while number < outbox.end:
-        batch, last, number = outbox.batch(number, holding(has), bytes_max, on_its_way={})
+        batch, last, before, number = outbox.batch(number, holding(has), bytes_max, on_its_way={})
         if not batch:
             assert number == outbox.end, "only what the peer has is left out"
             break
+        assert before == {log: has.get(log[0], 0) for log in last}
         batches.append((batch, last))
         commits += batch
         has |= {shard: seq for (shard, _), seq in last.items()}
@@ -108,7 +109,7 @@ def test_at_the_end_there_is_nothing_to_push():
     outbox, _ = filled([(0, 1), (1, 1)], 1000)
     everything = holding({0: 1, 1: 1})
     for start in (0, outbox.end):
-        assert outbox.batch(start, everything, on_its_way={}) == ([], {}, outbox.end)
+        assert outbox.batch(start, everything, on_its_way={}) == ([], {}, {}, outbox.end)
 
 
 def test_what_is_on_its_way_is_not_pushed_as_well():

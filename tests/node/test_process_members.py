@@ -67,7 +67,7 @@ async def until_a_member(cluster: Cluster, node: str, instead_of: str) -> None:
         tables = [(await cluster.get(name, "/v1/members"))[1] for name in cluster.processes]
         return all(
             instead_of in [one["origin"] for one in table["removed"]]
-            and [one["origin"] for one in table["members"] if one["name"] == "c"] == [origin]
+            and [one["origin"] for one in table["members"] if one["name"] == node] == [origin]
             for table in tables
         )
 

@@ -58,9 +58,7 @@ def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]
 @planted
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
-    return edited(
-        Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough")
-    )
+    return edited(Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough"))
 
 
 # -- strays ------------------------------------------------------------------------------------
@@ -174,9 +172,7 @@ def leave_what_the_finals_cut_off() -> AbstractContextManager[Any]:
 @planted
 def take_the_last_answer_for_the_highest() -> AbstractContextManager[Any]:
     """Base and finals are what one of the frozen members holds."""
-    return edited(
-        epoch.successor, ("max(seq, highest.get((shard, origin), 0))", "seq")
-    )
+    return edited(epoch.successor, ("max(seq, highest.get((shard, origin), 0))", "seq"))
 
 
 @planted
@@ -267,6 +263,6 @@ def keep_links_under_the_old_origin() -> AbstractContextManager[Any]:
 def leave_before_all_is_handed_over() -> AbstractContextManager[Any]:
     """Who leaves does not wait until the others hold what it made."""
     return edited(
-        Membership._is_handed_over,
+        Settler.is_handed_over,
         ("return holding >= min(epoch.majority, len(epoch.members) - 1)", "return True"),
     )
