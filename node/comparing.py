@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from ..gossip.messages import Compare, Compared
 from ..gossip.session import Difference, Differs, Session, reply
-from ..storage.errors import DamagedLog
 from ..storage.stamp import stamp_of
 from .clock import Random
 from .repair import Repair
@@ -124,24 +123,8 @@ class Comparing:
                 "the same time",
             )
             return
-        history, seq = self._store.history, difference.seq
-        log = (difference.shard, difference.origin)
-        place = history.place_in_log(*log, seq)
-        if place is None:
-            return
-        try:
-            written = history.header(*place).hash
-        except DamagedLog as error:
-            self._repair.damaged(error.position, error.end)
-            return
-        if written != history.leaf(log, seq):
-            _log.error(
-                "the index names another hash than the log for sequence %d of shard %d and origin "
-                "%016x; it was put right",
-                seq,
-                *log,
-            )
-            history.mend_leaf(log, seq, written)
+        log, seq = (difference.shard, difference.origin), difference.seq
+        if self._repair.own_is_wrong(log, seq):
             return
         origin = self._store.members.origin(name)
         if origin is not None:

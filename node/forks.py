@@ -40,5 +40,7 @@ class Forks:
     def compare(self, member: int, log: LogKey, seq: int, leaf: bytes) -> None:
         """A member has a commit with this hash where this node has one: look if it differs."""
         mine = self._store.history.leaf(log, seq)
-        if mine is not None and mine != leaf and not self._store.holes.is_lost(log, seq):
+        if mine is None or mine == leaf or self._store.holes.is_lost(log, seq):
+            return
+        if not self._repair.own_is_wrong(log, seq):
             self._repair.doubt(member, log, seq)

@@ -180,6 +180,28 @@ class Repair:
         if len(self._doubts) < DIFFERENCES_MAX:
             self._doubts[log, seq] = member
 
+    def own_is_wrong(self, log: LogKey, seq: int) -> bool:
+        """Whether it is this node's own disk that is wrong about a commit; then it is seen to."""
+        history = self._store.history
+        place = history.place_in_log(*log, seq)
+        if place is None:
+            return True
+        try:
+            written = history.header(*place).hash
+        except DamagedLog as error:
+            self.damaged(error.position, error.end)
+            return True
+        if written == history.leaf(log, seq):
+            return False
+        _log.error(
+            "the index names another hash than the log for sequence %d of shard %d and origin "
+            "%016x; it was put right",
+            seq,
+            *log,
+        )
+        history.mend_leaf(log, seq, written)
+        return True
+
     def in_doubt(self, log: LogKey) -> bool:
         """Whether a member names another hash for a commit of a log than is here."""
         return bool(self._doubts) and any(doubted == log for doubted, _ in self._doubts)
