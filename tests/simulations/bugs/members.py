@@ -20,7 +20,7 @@ from anabranch.node.settler import Settler
 from anabranch.node.store import Store
 from anabranch.node.strays import Strays
 
-from .registry import edited, planted
+from .registry import edited, planted, unseen
 
 # -- directories that go back in time --------------------------------------------------------
 
@@ -37,19 +37,19 @@ def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
     return edited(Sureness.told, ("counter > self.begun_at or longer", "False"))
 
 
-@planted
+@unseen("a roll-back of a node that made no commit since, only promises or ballots")
 def compare_commits_but_not_counters() -> AbstractContextManager[Any]:
     """A directory that lost promises and ballots, but no commit, passes."""
     return edited(Sureness.told, ("counter > self.begun_at or longer", "longer"))
 
 
-@planted
+@unseen("a roll-back whose only witness has the commits by another node")
 def compare_counters_but_not_commits() -> AbstractContextManager[Any]:
     """Who saw only the commits, by others, says nothing."""
     return edited(Sureness.told, ("counter > self.begun_at or longer", "counter > self.begun_at"))
 
 
-@planted
+@unseen("a roll-back without a lost commit, while all witnesses restart")
 def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]:
     """The counters of the others are not read back."""
     return edited(Store.__init__, ("self.seen.restore(recovered.state.seen)", "pass"))
@@ -76,13 +76,13 @@ def forget_a_stray_at_a_restart() -> AbstractContextManager[Any]:
     return edited(recovery._Replay._take_commit, ("self._strays.add(held)", "pass"))
 
 
-@planted
+@unseen("a stray that waits while other shards settle, then a crash: a start that is cut off")
 def begin_a_replay_behind_a_stray() -> AbstractContextManager[Any]:
     """The index names a place to begin that looks only at what is to be settled."""
     return edited(Store.__init__, ("history.oldest_stray = lambda: strays.oldest", "pass"))
 
 
-@planted
+@unseen("a crash, or no room, within the sync in which strays are appended again")
 def give_way_before_the_copy_is_durable() -> AbstractContextManager[Any]:
     """A stray is gone when its copy is written, not when that is on the disk."""
     return edited(
@@ -103,7 +103,7 @@ def settle_past_a_stray() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a state record in the log that tells more than was settled before the cut")
 def settle_past_a_stray_at_a_restart() -> AbstractContextManager[Any]:
     """The same while the log is read back."""
     return edited(
@@ -133,7 +133,7 @@ def report_on_while_frozen() -> AbstractContextManager[Any]:
     return edited(Epochs.may_report, (" and not self.frozen", ""))
 
 
-@planted
+@unseen("a crash within the sync of a ballot or an epoch: slow disks beside evictions")
 def enter_an_epoch_before_it_is_kept() -> AbstractContextManager[Any]:
     """An outcome goes on without waiting for the disk."""
     return edited(
@@ -145,7 +145,7 @@ def enter_an_epoch_before_it_is_kept() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a frozen member that restarts, and reports, before the epoch is decided")
 def forget_a_ballot_at_a_restart() -> AbstractContextManager[Any]:
     """A member that was frozen when it went down is not when it is up again."""
     return edited(Epochs.restored.__func__, ("epochs._bound = bound", "pass"))
@@ -175,7 +175,7 @@ def take_the_last_answer_for_the_highest() -> AbstractContextManager[Any]:
     return edited(epoch.successor, ("max(seq, highest.get((shard, origin), 0))", "seq"))
 
 
-@planted
+@unseen("a slow clock at who joins: clock faults beside changes of members")
 def a_floor_that_never_rises() -> AbstractContextManager[Any]:
     """Who joins is bound by promises of long ago only."""
     return edited(
@@ -184,7 +184,7 @@ def a_floor_that_never_rises() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a slow clock at who joins: clock faults beside changes of members")
 def stamp_below_the_floor() -> AbstractContextManager[Any]:
     """The clock of who joins is not moved past the floor."""
     return edited(Store.take_place, ("if settled_in and", "if False and"))
@@ -205,7 +205,7 @@ def count_before_the_base_is_here() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a change right after one, decided by who joined with few commits copied")
 def vote_before_the_base_is_here() -> AbstractContextManager[Any]:
     """Who joined a moment ago freezes and accepts like any other."""
     return edited(Epochs.hindrance, ("if self.epoch.is_owed(here.frontier):", "if False:"))
@@ -259,7 +259,7 @@ def keep_links_under_the_old_origin() -> AbstractContextManager[Any]:
     )
 
 
-@planted
+@unseen("a node that leaves amid a cut, and whose disk is then gone for good")
 def leave_before_all_is_handed_over() -> AbstractContextManager[Any]:
     """Who leaves does not wait until the others hold what it made."""
     return edited(
