@@ -103,8 +103,9 @@ class EpochSettlement(Settlement):
         needs = self._needs(shard, time)
         if not self._covers(self._me, needs):
             return False
-        holding = sum(
-            self.counts_me if origin == self._me else self._covers(origin, needs)
-            for origin in self._members
-        )
-        return holding >= self.epoch.majority
+        holding, enough = int(self.counts_me), self.epoch.majority
+        for origin in self._members:
+            if holding >= enough:
+                break
+            holding += origin != self._me and self._covers(origin, needs)
+        return holding >= enough

@@ -52,6 +52,8 @@ class Repair:
         self._on_sure = on_sure
         self._on_failure = on_failure
         self._doubts: dict[tuple[LogKey, int], int] = {}  # by commit: who names another
+        self._cleared: set[tuple[int | None, LogKey, int]] = set()  # doubts that were unfounded:
+        # who named another hash has a wrong index, and finds that out by itself
         self._ranges: deque[tuple[int, int]] = deque()  # damaged, not looked at yet
         self._looking: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []  # for something to be healed
@@ -163,7 +165,9 @@ class Repair:
                 commit.seq,
                 *log,
             )
-        elif not same:
+        elif same:
+            self._cleared.add((doubt, log, commit.seq))
+        else:
             self._settler.dispute(
                 commit.shard,
                 f"two members hold different commits as sequence {commit.seq} of shard "
@@ -177,7 +181,7 @@ class Repair:
 
         If that is the same after all, only its index is wrong, and it will find out by itself.
         """
-        if len(self._doubts) < DIFFERENCES_MAX:
+        if len(self._doubts) < DIFFERENCES_MAX and (member, log, seq) not in self._cleared:
             self._doubts[log, seq] = member
 
     def own_is_wrong(self, log: LogKey, seq: int) -> bool:

@@ -21,7 +21,7 @@ from .registry import edited, planted, together
 def settle_without_a_majority() -> AbstractContextManager[Any]:
     """It is enough that this node holds it."""
     return edited(
-        EpochSettlement._held_by_majority, ("holding >= self.epoch.majority", "holding >= 0")
+        EpochSettlement._held_by_majority, ("return holding >= enough", "return holding >= 0")
     )
 
 
@@ -30,16 +30,14 @@ def take_half_for_a_majority() -> AbstractContextManager[Any]:
     """`>=` for `>`."""
     return edited(
         EpochSettlement._held_by_majority,
-        ("holding >= self.epoch.majority", "2 * holding >= len(self._members)"),
+        ("return holding >= enough", "return 2 * holding >= len(self._members)"),
     )
 
 
 @planted
 def count_oneself_twice() -> AbstractContextManager[Any]:
     """This node is among the members that are counted, and was counted already."""
-    return edited(
-        EpochSettlement._held_by_majority, ("holding = sum(", "holding = self.counts_me + sum(")
-    )
+    return edited(EpochSettlement._held_by_majority, ("int(self.counts_me)", "2 * self.counts_me"))
 
 
 @planted
@@ -49,7 +47,7 @@ def settle_on_promises_that_are_not_usable() -> AbstractContextManager[Any]:
         edited(
             EpochSettlement._held_by_majority,
             ("if not self._covers(self._me, needs)", "if not needs"),
-            ("self.counts_me if", "self.counts_me and self._covers(self._me, needs) if"),
+            ("int(self.counts_me)", "int(self.counts_me and self._covers(self._me, needs))"),
         ),
         edited(Settlement._candidate, ("if named.get(log, 0) > held(log, 0)", "if not log")),
     )
