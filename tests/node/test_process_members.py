@@ -17,7 +17,7 @@ import pytest
 
 from .processes import Cluster, command, free_ports
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
