@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..gossip.members import Member
@@ -15,6 +15,7 @@ from ..storage.limits import (
     COMPARE_SECONDS,
     EVICT_AFTER_SECONDS,
     HEARTBEAT_SECONDS,
+    KIB,
     MAX_CLOCK_OFFSET_MS,
     MEMBERS_MAX,
     PULL_BYTES_PER_SECOND,
@@ -28,6 +29,16 @@ from ..storage.limits import (
 
 NAME_BYTES_MAX = 64
 _EVICT_SECONDS_MIN = 5 * SILENCE_SECONDS  # a link that breaks and comes up again is no loss
+# Key of [tuning] -> attribute, whether it is a whole number, the least and the most.
+_TUNING: Final[dict[str, tuple[str, bool, float, float]]] = {
+    "heartbeat": ("heartbeat_seconds", False, 0.01, SILENCE_SECONDS / 2),
+    "segment_bytes": ("segment_bytes", True, 4 * KIB, 1 << 40),
+    "push_window_bytes": ("push_window_bytes", True, 4 * KIB, 1 << 40),
+    "pull_bytes_per_second": ("pull_bytes_per_second", True, 4 * KIB, 1 << 40),
+    "max_clock_offset": ("max_clock_offset_ms", False, MAX_CLOCK_OFFSET_MS / 1000, 3600),
+    "compare": ("compare_seconds", False, 0.1, 24 * 3600),
+    "scrub": ("scrub_seconds", False, 1, 366 * 24 * 3600),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ def parse(text: str) -> ClusterConfig:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from None
-    _only(document, "the file", {"cluster", "member"})
+    _only(document, "the file", {"cluster", "member", "tuning"})
     cluster = document.get("cluster")
     if not isinstance(cluster, dict):
         raise ConfigError("there is no [cluster] table; it needs at least `name`")
@@ -89,9 +100,28 @@ def parse(text: str) -> ClusterConfig:
     shards = cluster.get("shards", SHARDS_DEFAULT)
     if type(shards) is not int or not 1 <= shards <= SHARDS_MAX:
         raise ConfigError(f"shards is {shards!r}; use a whole number from 1 to {SHARDS_MAX}")
-    tuning = Tuning(evict_after_seconds=_evict_after(cluster), all_confirm=_all_confirm(cluster))
+    tuning = Tuning(
+        evict_after_seconds=_evict_after(cluster),
+        all_confirm=_all_confirm(cluster),
+        **_tuned(document.get("tuning", {})),
+    )
     name = _name(cluster.get("name"), "cluster.name")
     return ClusterConfig(name, shards, _members(document.get("member")), tuning)
+
+
+def _tuned(table: Any) -> dict[str, Any]:
+    _only(table, "[tuning]", set(_TUNING))
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        attribute, whole, least, most = _TUNING[key]
+        kinds = (int,) if whole else (int, float)
+        if type(value) not in kinds or not least <= value <= most:
+            what = "a whole number" if whole else "seconds"
+            raise ConfigError(f"{key} is {value!r}; use {what} from {least:g} to {most:g}")
+        found[attribute] = value
+    if "max_clock_offset_ms" in found:
+        found["max_clock_offset_ms"] = round(1000 * found["max_clock_offset_ms"])
+    return found
 
 
 def _evict_after(cluster: dict[str, Any]) -> float | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..node.fold import OUTCOMES
 from .marks import missing
-from .plans.kinds import KINDS
+from .plans.kinds import KINDS, SIMULATED
 from .runner import Outcome
 from .timeline import Verdict
 
@@ -147,8 +147,8 @@ class Campaign:
         """The faults that were injected, by family and kind; those that never were, too."""
         injected = self.total("faults")
         families: dict[str, Counter[str]] = {}
-        for kind, of in KINDS.items():
-            families.setdefault(of.family, Counter())[kind] = injected[kind]
+        for kind in SIMULATED:
+            families.setdefault(KINDS[kind].family, Counter())[kind] = injected[kind]
         return families
 
     def spreads(self) -> dict[str, Spread]:

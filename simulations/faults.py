@@ -1,27 +1,17 @@
-"""How each kind of fault begins and ends in a world.
-
-A fault that lasts takes back at its end what it did, and so does the heal.
-"""
+"""How each kind of fault begins and ends in a simulated world."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import product
-from random import Random as Generator
-from typing import Any
 
 from ..gossip.epoch import Change
 from ..storage import keys
 from ..storage.errors import AnabranchError, DamagedLog
 from ..storage.limits import DISK_RESERVE_BYTES
-from .plans.kinds import KINDS, describe, sides
 from .plans.plan import Fault, Plan
+from .troubles import Tell, Troubles, Undo, nothing
 from .watch.watched import WatchedWorld
-from .world.weather import Weather
 from .world.world import ROOM_BYTES
 from .wounds import IN_PLACE, Wounds
 
@@ -29,82 +19,20 @@ _LAST_BYTES = 400  # that a disk without room still has at most: less than a wri
 _LEAVES_WITHIN_SECONDS = 60.0  # longer than any run has trouble
 WRITE_AWAITED_SECONDS = 1.0  # how long a crash waits for a write that it can spoil
 
-Undo = Callable[[], Awaitable[None]]
-Tell = Callable[[str], None]
 
-
-@dataclass
-class Course:
-    """A fault as it went."""
-
-    fault: Fault
-    began: float
-    ended: float | None = None  # None: it is on
-
-
-class Troubles:
-    """All faults of one run."""
+class SimTroubles(Troubles):
+    """All faults of one run in a simulated world."""
 
     def __init__(self, world: WatchedWorld, plan: Plan, *, tell: Tell, note: Tell) -> None:
+        super().__init__(world.network, plan, tell=tell, note=note)
         self._world = world
-        self._plan = plan
-        self._tell = tell  # what begins and ends
-        self._note = note  # what else a report should name
-        self._luck = Generator(f"faults {plan.seed}")
-        self._on: dict[int, tuple[Course, Undo]] = {}  # the faults that are on, by their number
-        self._changing: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[bool]] = set()
-        self.injected: Counter[str] = Counter()
-        self.courses: list[Course] = []
-        self.last_ended = 0.0  # when a fault last did
-        self.damages: list[tuple[str, str]] = []  # node, and what was done to its disk
         self._wounds = Wounds(world)
         self._endless: set[str] = set()  # nodes of which only the index knows what they lack
 
-    async def run(self) -> None:
-        """Let every fault begin and end at its time."""
-        async with asyncio.TaskGroup() as group:
-            for number, fault in enumerate(self._plan.faults):
-                group.create_task(self._run(number, fault))
-
-    async def _run(self, number: int, fault: Fault) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(fault.at - loop.time())
-        await self._whole(self._begin(number, fault))
-        if fault.lasts is not None:
-            await asyncio.sleep(fault.lasts)
-            await self._whole(self._end(number))
-
-    async def _whole(self, change: Coroutine[Any, Any, None]) -> None:
-        """Make a change to its end, also if the run of the faults ends meanwhile."""
-        task = asyncio.get_running_loop().create_task(change)
-        self._changing.add(task)
-        task.add_done_callback(self._changing.discard)
-        await asyncio.shield(task)
-
-    async def _begin(self, number: int, fault: Fault) -> None:
-        begin: Callable[[int, Fault], Awaitable[Undo | None]]
-        begin = getattr(self, _METHODS.get(fault.kind, "_weather"))
-        undo = await begin(number, fault)
-        if undo is not None:
-            self.injected[fault.kind] += 1
-            self._tell(f"{describe(fault)} begins")
-            course = Course(fault, asyncio.get_running_loop().time())
-            self.courses.append(course)
-            self._on[number] = course, undo
-
-    async def _end(self, number: int) -> None:
-        if number in self._on:
-            course, undo = self._on.pop(number)
-            course.ended = self.last_ended = asyncio.get_running_loop().time()
-            self._tell(f"{describe(course.fault)} ends")
-            await undo()
-
     async def heal(self) -> None:
         """End all that is still on, and start every node that is down."""
-        await asyncio.gather(*self._changing)
-        for number in sorted(self._on):
-            await self._end(number)
+        await self.end_all()
         self._world.network.heal()
         for node in self._world.nodes.values():
             node.membership.wanted.clear()  # as an operator does who has what was wanted
@@ -126,13 +54,6 @@ class Troubles:
         """The nodes whose index has a wrong hash where a comparison reads it."""
         return self._wounds.wrong_indexes()
 
-    def _amount(self, fault: Fault) -> float:
-        usual = KINDS[fault.kind].amount
-        return fault.amount if fault.amount is not None else usual or 0.0
-
-    def _nodes(self, fault: Fault) -> tuple[str, ...]:
-        return self._plan.among(fault.where)
-
     async def _start(self, name: str) -> AnabranchError | None:
         """Start a node, if it can start; why it can't."""
         try:
@@ -142,43 +63,7 @@ class Troubles:
             return error
         return None
 
-    # -- network ---------------------------------------------------------------------------------
-
-    async def _weather(self, number: int, fault: Fault) -> Undo | None:
-        here, there = sides(self._plan, fault)
-        pairs, token = [pair for pair in product(here, there) if pair[0] != pair[1]], f"f{number}"
-        if fault.kind not in {"one-way", "silent"}:
-            pairs += [(there, here) for here, there in pairs]
-        if not pairs:
-            return None
-        if fault.kind == "flap":
-            return self._flap(token, pairs, fault)
-        self._world.network.begin(token, pairs, weather_of(fault.kind, self._amount(fault)))
-
-        async def undo() -> None:
-            self._world.network.end(token)
-
-        return undo
-
-    def _flap(self, token: str, pairs: list[tuple[str, str]], fault: Fault) -> Undo:
-        share, period = self._amount(fault), fault.every or 1.0
-
-        async def flap() -> None:
-            while True:
-                self._world.network.begin(token, pairs, Weather(cut=True))
-                await asyncio.sleep(share * period)
-                self._world.network.end(token)
-                await asyncio.sleep((1 - share) * period)
-
-        task = asyncio.get_running_loop().create_task(flap())
-
-        async def undo() -> None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            self._world.network.end(token)
-
-        return undo
+    # -- links -------------------------------------------------------------------------------------
 
     async def _drill(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if self._world.is_up(name)]
@@ -186,7 +71,7 @@ class Troubles:
             others = self._plan.among(fault.towards) if fault.towards else self._plan.nodes
             cut = [other for other in others if other != name]
             self._world.nodes[name].replication.cut(cut, fault.lasts or 1.0)
-        return _nothing if names else None
+        return nothing if names else None
 
     # -- clocks ----------------------------------------------------------------------------------
 
@@ -271,7 +156,7 @@ class Troubles:
         seconds = fault.lasts if fault.lasts is not None else self._plan.healed_at - fault.at
         for disk in disks:
             disk.stall(seconds)
-        return _nothing
+        return nothing
 
     async def _disk_fails(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if self._world.is_up(name)]
@@ -306,12 +191,12 @@ class Troubles:
 
     async def _live_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if self._world.is_up(name)]
-        return _nothing if self._hurt(names, IN_PLACE) else None
+        return nothing if self._hurt(names, IN_PLACE) else None
 
     async def _lose_segment(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if self._world.is_up(name)]
         kind = "missing" if self._luck.random() < self._amount(fault) else "truncate"
-        return _nothing if self._hurt(names, (kind,)) else None
+        return nothing if self._hurt(names, (kind,)) else None
 
     async def _lose_end(self, _: int, fault: Fault) -> Undo | None:
         """Only as far as an index tells: without that it looks like an older log."""
@@ -338,7 +223,7 @@ class Troubles:
         found = [self._wounds.hurt_index(name, self._luck) for name in names]
         for what in filter(None, found):
             self._note(what)
-        return _nothing if any(found) else None
+        return nothing if any(found) else None
 
     # -- nodes -----------------------------------------------------------------------------------
 
@@ -423,7 +308,7 @@ class Troubles:
         if by is None or origin is None:
             return None
         by.membership.want(Change(remove=(origin,)))
-        return _nothing
+        return nothing
 
     async def _leave(self, _: int, fault: Fault) -> Undo | None:
         name = self._nodes(fault)[0]
@@ -449,29 +334,3 @@ class Troubles:
                 await self._start(name)
 
         return undo if names else None
-
-
-_METHODS = {
-    kind: "_" + kind.replace("-", "_")
-    for kind, of in KINDS.items()
-    if of.family != "network" or kind == "drill"
-}
-
-
-async def _nothing() -> None:
-    """What ends by itself needs nothing."""
-
-
-def weather_of(kind: str, amount: float) -> Weather:
-    """What a fault of links means for each of them."""
-    weathers = {
-        "reset": Weather(cut=True, reset=True),
-        "silent": Weather(silent=True),
-        "slow": Weather(slow=amount),
-        "drip": Weather(bandwidth=amount),
-        "loss": Weather(loss=amount),
-        "duplicate": Weather(duplicate=amount),
-        "reorder": Weather(reorder=amount),
-        "garble": Weather(garble=amount),
-    }
-    return weathers.get(kind, Weather(cut=True))

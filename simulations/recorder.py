@@ -9,12 +9,12 @@ from math import isnan, nan
 from ..gossip.frontier import LogKey
 from ..node.fold import KEPT, REJECTED
 from ..storage.stamp import milliseconds
-from .faults import Troubles
 from .history import Append
 from .plans.kinds import describe, sides
 from .plans.plan import Plan
 from .risks import Risks
 from .timeline import Moment, NodeSeries, Span, Timeline
+from .troubles import Troubles
 from .watch.watched import WatchedWorld
 from .world.clock import EPOCH_MS
 

@@ -15,7 +15,7 @@ from ..storage.commit import Draft, keyed_commit_id
 from ..storage.errors import AnabranchError
 from .checkers import violations
 from .crowd import Crowd
-from .faults import Troubles
+from .faults import SimTroubles
 from .history import History
 from .plans.bounds import bounded
 from .plans.calm import calm_of
@@ -73,7 +73,7 @@ class _Run:
         self._lay_roads()
         for disk in self._world.disks.values():
             disk.sync_seconds = plan.sync
-        self._troubles = Troubles(self._world, plan, tell=self._tell, note=self._note)
+        self._troubles = SimTroubles(self._world, plan, tell=self._tell, note=self._note)
         self._crowd = Crowd(self._world, plan)
         self._recorder = Recorder(self._world, plan, self._troubles) if timeline else None
         self._world.on_change = self._note

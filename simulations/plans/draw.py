@@ -11,7 +11,7 @@ from random import Random as Generator
 
 from ...node.config import Tuning
 from .bounds import Bounds
-from .kinds import KINDS
+from .kinds import KINDS, SIMULATED
 from .measured import outage_seconds, planetlab_rtt_seconds
 from .plan import Client, Fault, Plan, Road, Site
 from .situations import situation_of
@@ -188,7 +188,7 @@ def _faults(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
     if kind < 0.1 + _LOST_DISKS and len(plan.nodes) > 1:
         return (_fault(luck, plan, "lose-disk"),)
     families = luck.sample(_FAMILIES, luck.randint(1, 4))
-    kinds = [name for name, of in KINDS.items() if of.family in families and name != "lose-disk"]
+    kinds = [one for one in SIMULATED if KINDS[one].family in families and one != "lose-disk"]
     kinds = luck.sample(kinds, luck.randint(1, min(6, len(kinds))))
     count = 1 if kind < 0.2 else luck.choice(_FAULTS)
     faults = [_fault(luck, plan, luck.choice(kinds)) for _ in range(count)]

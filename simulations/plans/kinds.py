@@ -14,6 +14,11 @@ class Kind(NamedTuple):
     amount: float | None  # the usual one
     unit: str  # what the amount is, for people
     says: str
+    real_only: bool = False  # a simulated world has no such thing; `anabranch chaos` does it
+
+
+def _real(family: str, amount: float | None, unit: str, says: str) -> Kind:
+    return Kind(family, amount, unit, says, real_only=True)
 
 
 KINDS: dict[str, Kind] = {
@@ -57,7 +62,12 @@ KINDS: dict[str, Kind] = {
     "lose-end": Kind("disk", None, "", "a node stops; the end of its log is gone when it starts"),
     "index-rot": Kind("disk", None, "", "the index names a wrong hash for a settled commit"),
     "no-room": Kind("disk", None, "", "not even what is kept for promises fits any more"),
+    "kill-at": _real("node", 1.0, "th time", "a process is killed at a named point"),
+    "power": _real("node", None, "", "a node loses power: what was not synced is gone"),
+    "crash-loop": _real("node", 3.0, "times", "a node is killed, and again while it starts"),
+    "twin": _real("members", None, "", "a copy of a directory runs beside the original"),
 }
+SIMULATED = tuple(name for name, of in KINDS.items() if not of.real_only)
 
 
 def sides(plan: Plan, fault: Fault) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -77,6 +87,8 @@ def describe(fault: Fault) -> str:
     words = [fault.kind]
     if fault.where:
         words.append(f"at {', '.join(fault.where)}")
+    if fault.point:
+        words.append(f"({fault.point})")
     if fault.towards:
         words.append(f"towards {', '.join(fault.towards)}")
     if amount is not None and kind.unit:

@@ -55,7 +55,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong: one of faults.KINDS."""
+    """Something that goes wrong: one of kinds.KINDS."""
 
     kind: str
     at: float
@@ -64,6 +64,7 @@ class Fault:
     towards: tuple[str, ...] = ()  # of a fault of links; empty: all others
     amount: float | None = None  # of what the kind says; None: its usual amount
     every: float | None = None  # seconds; of what comes and goes
+    point: str | None = None  # of `kill-at`: where in the code; None: drawn
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,23 @@ MEASURED = "measured"
 _COMES_AND_GOES = frozenset({"flap", "strobe"})
 
 
-def read_story(text: str, name: str) -> Plan:
-    """Read a story. Raises ConfigError with its name, the key, the value and what to write."""
+def read_story(text: str, name: str, *, real: bool = False) -> Plan:
+    """Read a story, for a simulated world or for real processes.
+
+    Raises ConfigError with its name, the key, the value and what to write.
+    """
     try:
-        return _plan(tomllib.loads(text))
+        plan = _plan(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not TOML: {error}") from None
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
+    for fault in plan.faults if not real else ():
+        if KINDS[fault.kind].real_only:
+            raise ConfigError(
+                f"{name}: {fault.kind!r} needs real processes; run this with `anabranch chaos`"
+            )
+    return plan
 
 
 def write_story(plan: Plan) -> str:
@@ -208,6 +217,8 @@ def _check_fault(plan: Plan, fault: Fault) -> None:
         raise ValueError(f"`every` means nothing for {fault.kind!r}, which does not come and go")
     if fault.every == 0:
         raise ValueError('every is "0s"; write how long one round takes, as "2s"')
+    if fault.point is not None and fault.kind != "kill-at":
+        raise ValueError(f"`point` means nothing for {fault.kind!r}; leave it out")
     if fault.amount is None:
         return
     if kind.amount is None:

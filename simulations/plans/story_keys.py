@@ -192,5 +192,6 @@ TABLES: dict[str, tuple[Key, ...]] = {
         Key("towards", _NAMES),
         Key("amount", Codec(_amount, _write_number)),
         Key("every", _DURATION),
+        Key("point", _TEXT),
     ),
 }

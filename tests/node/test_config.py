@@ -50,3 +50,31 @@ def test_what_makes_no_sense_is_refused(line, says):
     with pytest.raises(ConfigError) as caught:
         tuning(line)
     assert says in str(caught.value)
+
+
+def tuned(line):
+    return parse(f'[cluster]\nname = "c"\n[tuning]\n{line}\n{MEMBER}').tuning
+
+
+def test_numbers_for_speed_and_memory():
+    got = tuned("heartbeat = 0.2\nsegment_bytes = 65536\ncompare = 2\nmax_clock_offset = 1.5")
+    assert got == Tuning(
+        heartbeat_seconds=0.2, segment_bytes=65536, compare_seconds=2, max_clock_offset_ms=1500
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("heartbeat = 0", "heartbeat is 0; use seconds from 0.01 to 1"),
+        ("heartbeat = nan", "heartbeat is nan"),
+        ("segment_bytes = 1e6", "segment_bytes is 1000000.0; use a whole number from 4096 to"),
+        ("segment_bytes = true", "segment_bytes is True"),
+        ('scrub = "7d"', "scrub is '7d'; use seconds"),
+        ("sync = 1", "[tuning] has sync, which means nothing; known are compare, heartbeat"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(line, says):
+    with pytest.raises(ConfigError) as caught:
+        tuned(line)
+    assert says in str(caught.value)

@@ -17,7 +17,7 @@ from anabranch.simulations.campaign import (
     tasks,
 )
 from anabranch.simulations.marks import MARKS
-from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.kinds import SIMULATED
 
 
 def campaign_of(*results):
@@ -65,7 +65,7 @@ def test_faults_are_summed_by_family_and_those_never_injected_are_named():
     families = campaign.families()
     assert families["network"]["cut"] == 3
     assert families["node"]["crash"] == 1
-    assert {kind for kinds in families.values() for kind in kinds} == set(KINDS)
+    assert {kind for kinds in families.values() for kind in kinds} == set(SIMULATED)
 
 
 def test_marks_are_lacking_only_in_a_campaign_that_is_large_enough():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from anabranch.simulations.plans.draw import plan_of
-from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.situations import situation_of
 
 PLANS = [plan_of(seed) for seed in range(600)]
@@ -23,9 +23,9 @@ def test_one_run_in_ten_has_no_fault_and_one_in_ten_has_one():
 
 def test_every_kind_of_fault_is_drawn_and_some_last_until_the_heal():
     faults = [fault for plan in PLANS for fault in plan.faults]
-    assert {fault.kind for fault in faults} == set(KINDS)
+    assert {fault.kind for fault in faults} == set(SIMULATED)
     frozen = {fault.kind for fault in faults if fault.lasts is None}
-    assert frozen == set(KINDS)
+    assert frozen == set(SIMULATED)
 
 
 def test_most_plans_leave_most_kinds_out():

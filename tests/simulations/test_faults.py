@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from anabranch.node.config import Tuning
-from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
 from anabranch.simulations.runner import run_plan
 
@@ -31,13 +31,13 @@ def plan(*faults: Fault) -> Plan:
 
 
 @pytest.mark.parametrize("lasts", [0.7, None], ids=["for a while", "until the heal"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SIMULATED)
 def test_a_cluster_gets_over_it(kind, lasts):
     outcome = run_plan(plan(Fault(kind, 1.5, lasts, ("lon",))))
     assert outcome.violations == []
     assert outcome.faults == {kind: 1}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SIMULATED)
 def test_it_changes_what_happens(kind):
     assert run_plan(plan(Fault(kind, 1.5, 0.7, ("lon",)))).trace != run_plan(plan()).trace

@@ -9,7 +9,7 @@ import pytest
 
 from anabranch.simulations.checkers import ALL
 from anabranch.simulations.expectations import EXPECTATIONS
-from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.story import read_story
 
 from .bugs import BUGS, UNSEEN
@@ -27,7 +27,7 @@ def rows_after(heading: str) -> list[str]:
 @pytest.mark.parametrize(
     ("heading", "there"),
     [
-        ("### Kinds of faults", list(KINDS)),
+        ("### Kinds of faults", list(SIMULATED)),
         ("### What can be expected", list(EXPECTATIONS)),
         ("## What is checked", [check.__name__ for check in ALL]),
         ("## The bug bank", list(BUGS)),

@@ -13,7 +13,7 @@ from anabranch.simulations.plans.bounds import Bounds
 from anabranch.simulations.plans.clients import SHAPES
 from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.plans.durations import duration_text, seconds_of
-from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.kinds import KINDS, SIMULATED
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Road, Site
 from anabranch.simulations.plans.story import read_story, write_story
 from anabranch.storage.errors import ConfigError
@@ -36,7 +36,7 @@ def maybe(strategy):
 def faults(sites: tuple[Site, ...]):
     @st.composite
     def draw(draw):
-        kind = draw(st.sampled_from(sorted(KINDS)))
+        kind = draw(st.sampled_from(sorted(SIMULATED)))
         places = st.lists(st.sampled_from([site.name for site in sites]), max_size=3).map(tuple)
         unit = KINDS[kind].unit
         amounts = SHARES if unit.startswith("share") else NUMBERS
@@ -322,3 +322,13 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(text, says):
     assert str(caught.value).startswith("x.toml")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_needs_real_processes_is_refused_in_a_simulation():
+    text = 'seed = 1\n[[site]]\nname = "ny"\n[[fault]]\nkind = "kill-at"\nat = "1s"\n'
+    text += 'point = "append-sync"\n'
+    with pytest.raises(ConfigError, match="'kill-at' needs real processes; run this with"):
+        read_story(text, "story.toml")
+    assert read_story(text, "story.toml", real=True).faults[0].point == "append-sync"
+    with pytest.raises(ConfigError, match="`point` means nothing for 'crash'"):
+        read_story(text.replace("kill-at", "crash"), "story.toml", real=True)
