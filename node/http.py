@@ -6,6 +6,7 @@ goes wrong becomes problem+json (RFC 9457) here and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,7 @@ from ..storage.errors import (
     BadRequest,
     NotBuiltYet,
     NotFound,
+    RejectedForGood,
     RevisionConflict,
     TooLarge,
     Unavailable,
@@ -38,7 +40,7 @@ from .intake import draft_of
 from .members_api import MembersApi
 from .metrics import CONTENT_TYPE, metrics
 from .node import Node
-from .position import commit_position
+from .position import commit_position, position
 from .query import Query, stream_name
 from .receipt import Receipt
 from .status import state_of, status
@@ -97,11 +99,10 @@ class Face:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
         try:
-            path, _, query = request.raw_path.partition("?")
-            handler = self._handler(request.method, path)
-            if request.method == "GET":
-                return await self._node.repair.around(lambda: handler(request, Query(path, query)))
-            return await handler(request, Query(path, query))
+            try:
+                return await self._answer(request)
+            except RevisionConflict as error:
+                return self._problem(error, await self._reads.unseen(error))
         except AnabranchError as error:
             return self._problem(error)
         except (ConnectionError, web.HTTPException):
@@ -109,6 +110,13 @@ class Face:
         except Exception:  # noqa: BLE001 - no input may end a connection without an answer
             _log.exception("a bug: %s %s", request.method, request.raw_path[:500])
             return self._problem(AnabranchError("this is a bug of the node; its log has more"))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        handler = self._handler(request.method, path)
+        if request.method == "GET":
+            return await self._node.repair.around(lambda: handler(request, Query(path, query)))
+        return await handler(request, Query(path, query))
 
     def _handler(self, method: str, path: str) -> Handler:
         handlers = self._fixed.get(path) or self._of_one(path.split("/"))
@@ -158,12 +166,17 @@ class Face:
         )
         receipt = await self._node.append(draft, ack=how.ack, timeout=how.timeout)
         if receipt.outcome == "rejected" and how.ack == "settled":
-            raise RevisionConflict(
+            raise RejectedForGood(
                 f"stream {stream!r} was at revision {receipt.found} at this commit's final place, "
                 f"not as expected: the commit is rejected for good",
                 stream,
                 draft.expected,
                 receipt.found,
+                {
+                    "outcome": receipt.outcome,
+                    "commit": receipt.commit.hex(),
+                    "position": position(receipt.key, 0),
+                },
             )
         return web.Response(
             status=201 if receipt.reached else 202,
@@ -175,7 +188,7 @@ class Face:
 
     async def _status(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         query.only()
-        return _json(status(self._node))
+        return _json({**status(self._node), "tasks": len(asyncio.all_tasks())})
 
     async def _digest(self, request: web.BaseRequest, query: Query) -> web.StreamResponse:
         query.only("cut")
@@ -240,15 +253,16 @@ class Face:
 
     # -- problems --------------------------------------------------------------------------------
 
-    def _problem(self, error: AnabranchError) -> web.Response:
+    def _problem(self, error: AnabranchError, more: dict[str, Any] | None = None) -> web.Response:
         problem: dict[str, Any] = {
             "type": "about:blank",
             "title": type(error).__name__,
             "status": error.status,
             "detail": str(error),
         }
-        if isinstance(error, RevisionConflict):
-            problem |= self._reads.unseen(error)
+        problem |= more or {}
+        if isinstance(error, RejectedForGood):
+            problem |= error.answer
         headers = {"Retry-After": "1"} if error.status in (429, 503) else None
         return web.Response(
             status=error.status,

@@ -8,7 +8,14 @@ import msgspec
 from aiohttp import web
 
 from ..storage.commit import EXPECT_EXISTS, EXPECT_NONE, KEEP, Commit, shard_of
-from ..storage.errors import BadRequest, NotBuiltYet, NotFound, RevisionConflict, UnsupportedMedia
+from ..storage.errors import (
+    BadRequest,
+    DamagedLog,
+    NotBuiltYet,
+    NotFound,
+    RevisionConflict,
+    UnsupportedMedia,
+)
 from ..storage.keys import Place
 from ..storage.limits import PAGE_EVENTS_MAX
 from . import cloudevents, render
@@ -114,8 +121,9 @@ class Reads:
                 body = render.cloudevents_page(maps, stream)
         return web.Response(body=body, content_type=accept, headers=headers)
 
-    def unseen(self, conflict: RevisionConflict) -> dict[str, Any]:
+    async def unseen(self, conflict: RevisionConflict) -> dict[str, Any]:
         """For a 409: where the stream is, and events that the caller had not seen."""
+        await self._node.durable_before_read()  # what was in the way may be on its way to the disk
         start = max(0, conflict.expected + 1) if conflict.expected >= 0 else 0
         try:
             page = stream_page(
@@ -128,7 +136,7 @@ class Reads:
                 settled_only=False,
                 types=frozenset(),
             )
-        except NotFound:
+        except (NotFound, DamagedLog):
             page = Page()
         lines = render.json_lines(page, self._site, with_stream=False)
         return {

@@ -5,22 +5,45 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from random import Random as Generator
-from typing import Any
+from typing import Any, Protocol
 
-from ..storage.commit import Draft, shard_of
+from ..storage.commit import Draft
+from .history import History
 from .plans.clients import Script
 from .plans.plan import Client, Plan
-from .watch.watched import WatchedWorld
 
 _TRIES = 3
 # No answer, or an error that another node may not have.
 _AGAIN = frozenset({None, "Unavailable", "DiskFull", "Overloaded"})
 
 
+class Served(Protocol):
+    """What clients see of a cluster, in a simulated world or of real processes."""
+
+    names: list[str]
+    history: History
+
+    def is_up(self, name: str) -> bool:
+        """Whether a node can be asked."""
+        ...
+
+    def append(self, name: str, draft: Draft, ack: str, timeout: float) -> asyncio.Task[None]:
+        """Append at a node; what comes of it goes into the history."""
+        ...
+
+    def look(self, name: str) -> None:
+        """Read at a node."""
+        ...
+
+    def revision(self, name: str, stream: str) -> int:
+        """The revision of a stream that a client would read at a node."""
+        ...
+
+
 class Crowd:
     """All clients of one run."""
 
-    def __init__(self, world: WatchedWorld, plan: Plan) -> None:
+    def __init__(self, world: Served, plan: Plan) -> None:
         self._world = world
         self._plan = plan
         self._sending: set[asyncio.Task[None]] = set()
@@ -60,7 +83,7 @@ class Crowd:
         if not up:
             return
         if script.reads():
-            self._world.note_prefixes(luck.choice(near or up), "read")
+            self._world.look(luck.choice(near or up))
             return
         for write in script.write(up):
             ack = "settled" if script.waits() else "local"
@@ -95,5 +118,4 @@ class Crowd:
         near = [name for name in up if name in home]
         if not up:
             return -1
-        history = self._world.nodes[luck.choice(near or up)].history
-        return history.last_revision(stream, shard_of(stream, self._plan.shards))
+        return self._world.revision(luck.choice(near or up), stream)

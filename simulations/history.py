@@ -141,7 +141,24 @@ class Recovered(NamedTuple):
     hurt: bool = False  # whether its disk had been damaged
 
 
-Event = Stamped | Promised | Inserted | Settled | Shown | Digested | Recovered
+class Fed(NamedTuple):
+    """A node told a reader the settled events of a stretch of the one order, over HTTP."""
+
+    at: float
+    node: str
+    number: int  # of the first of them, counted by this reader from the beginning of the order
+    events: tuple[tuple[str, str, int], ...]  # position, stream, revision
+
+
+class Left(NamedTuple):
+    """A node died, and somebody looked what its log holds."""
+
+    at: float
+    node: str
+    found: frozenset[tuple[bytes, str]]  # ids and streams that were not there the last time
+
+
+Event = Stamped | Promised | Inserted | Settled | Shown | Digested | Recovered | Fed | Left
 
 
 # -- what is looked at in the end ----------------------------------------------------------------

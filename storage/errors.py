@@ -6,6 +6,7 @@
     |   |-- NotFound           404  no such stream, commit or path
     |   |-- WrongMethod        405  the path is right, the verb is not
     |   |-- RevisionConflict   409  the expected revision does not hold
+    |   |   `-- RejectedForGood      409  nor did it at the commit's final place, which is known
     |   |-- ChangeRefused      409  a change of the members that can't be made as it is asked for
     |   |-- TooLarge           413  over a limit
     |   |-- UnsupportedMedia   415  a body of a kind that is not known
@@ -76,6 +77,16 @@ class RevisionConflict(CallerError):
         self.stream = stream
         self.expected = expected
         self.revision = revision
+
+
+class RejectedForGood(RevisionConflict):
+    """A commit that was written, and did not fit at its final place: `answer` says where that is."""
+
+    def __init__(
+        self, message: str, stream: str, expected: int, revision: int, answer: dict[str, str]
+    ) -> None:
+        super().__init__(message, stream, expected, revision)
+        self.answer = answer
 
 
 class ChangeRefused(CallerError):

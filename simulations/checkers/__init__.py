@@ -21,7 +21,9 @@ from .conditions import conditions_hold
 from .conditions_met import conditions_are_checked
 from .convergence import all_converged
 from .damage import damage_is_healed
+from .feeds import Feeds, readers_agree
 from .invention import nothing_invented
+from .kept import acknowledged_is_kept
 from .late import Late, nothing_comes_late
 from .liveness import the_rest_goes_on
 from .loss import nothing_lost
@@ -55,6 +57,7 @@ ONLINE: tuple[type[Check], ...] = (
     Agreement,
     Roots,
     Recovery,
+    Feeds,
 )
 
 _FOLDED: tuple[Function, ...] = (
@@ -69,12 +72,14 @@ _FOLDED: tuple[Function, ...] = (
     prefixes_agree,
     hashes_are_true,
     recovery_is_exact,
+    readers_agree,
 )
 
 WHOLE: tuple[Function, ...] = (
     no_alarms,
     all_converged,
     nothing_lost,
+    acknowledged_is_kept,
     nothing_invented,
     payloads_are_true,
     shown_once,

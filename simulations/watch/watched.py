@@ -16,7 +16,7 @@ from ...gossip.transport import Link, Network
 from ...node.digest import digest
 from ...node.fold import ACCEPTED, KEPT, Held, OrderKey
 from ...node.node import Node
-from ...storage.commit import Draft, read_header
+from ...storage.commit import Draft, read_header, shard_of
 from ...storage.errors import AnabranchError, DamagedLog, SyncFailed
 from ...storage.limits import SILENCE_SECONDS
 from ...storage.stamp import milliseconds, stamp_of
@@ -342,6 +342,15 @@ class WatchedWorld(World):
     def append(self, name: str, draft: Draft, ack: str, timeout: float) -> asyncio.Task[None]:
         """Let a client append at a node; what comes of it goes into the history."""
         return self._asker.append(name, draft, ack, timeout)
+
+    def look(self, name: str) -> None:
+        """Read at a node."""
+        self.note_prefixes(name, "read")
+
+    def revision(self, name: str, stream: str) -> int:
+        """The revision of a stream that a client would read at a node."""
+        history = self.nodes[name].history
+        return history.last_revision(stream, shard_of(stream, self.config.shards))
 
     async def probe(self, name: str, draft: Draft, seconds: float) -> None:
         """Append and read at a node that has no excuse not to serve that within so many seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -376,3 +377,13 @@ async def test_names_that_look_like_paths_are_just_names(one: Served) -> None:
         assert status == 201 and receipt["stream"] == name
         _, page = await one.read(path)
         assert page["stream"] == name and page["events"][0]["data"] == name
+
+
+async def test_a_conflict_with_what_is_on_its_way_to_the_disk_waits_for_it(one: Served) -> None:
+    """The events that the caller had not seen can't be read back before they are written."""
+    first = asyncio.create_task(one.append("s", event()))
+    others = [asyncio.create_task(one.append("s", event(), "?expected=none")) for _ in range(20)]
+    assert (await first)[0] == 201
+    for status, problem in await asyncio.gather(*others):
+        assert status == 409
+        assert [told["revision"] for told in problem["events"]] == [0]
