@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, KEEP, Commit
+from ..storage.stamp import STAMP_MAX
 
 OrderKey = tuple[int, int, int]  # (stamp, site priority, origin)
 
@@ -177,9 +178,16 @@ class StreamFold:
         """Where in the tentative part the commit is that shows a revision, or would be."""
         return bisect_left(self.folded(seen), revision, key=lambda verdict: verdict[1])
 
-    def last_revision(self, seen: Callable[[Held], bool]) -> int:
-        """The stream's last revision, tentative part included; -1 if it is empty."""
-        return self.folded(seen)[-1][1] if self.pending else self.settled_revision
+    def last_revision(self, seen: Callable[[Held], bool], before: int = STAMP_MAX) -> int:
+        """The stream's last revision below a stamp, tentative part included; -1 if it is empty."""
+        count = self.below(before)
+        return self.folded(seen)[count - 1][1] if count else self.settled_revision
+
+    def below(self, stamp: int) -> int:
+        """How many of the tentative commits lie below a stamp."""
+        if not self.pending or self.pending[-1].key[0] < stamp:
+            return len(self.pending)
+        return bisect_left(self.pending, stamp, key=lambda held: held.key[0])
 
     def settle(self, count: int, seen: Callable[[Held], bool]) -> list[tuple[int, int]]:
         """Make the first `count` tentative commits final; (outcome, first revision) of each."""

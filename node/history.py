@@ -20,6 +20,7 @@ from ..storage.index import Index
 from ..storage.keys import Mark, Place
 from ..storage.limits import SETTLED_ROOTS_KEPT, STREAMS_CACHED_MAX
 from ..storage.log import Log
+from ..storage.stamp import STAMP_MAX
 from .fold import (
     ACCEPTED,
     KEPT,
@@ -243,23 +244,29 @@ class History:
                 self._resting.popitem(last=False)
         return fold
 
-    def last_revision(self, name: str, shard: int) -> int:
-        """A stream's last revision, tentative part included."""
-        return self.stream(name).last_revision(self._shards[shard].seen)
+    def last_revision(self, name: str, shard: int, before: int = STAMP_MAX) -> int:
+        """A stream's last revision below a stamp, tentative part included."""
+        return self.stream(name).last_revision(self._shards[shard].seen, before)
 
     def tentative(
-        self, name: str, shard: int, revision: int = 0, *, reverse: bool = False
+        self,
+        name: str,
+        shard: int,
+        revision: int = 0,
+        *,
+        before: int = STAMP_MAX,
+        reverse: bool = False,
     ) -> Iterator[Standing]:
-        """A stream's tentative commits from the one that holds a revision on, as they are now."""
+        """A stream's tentative commits below a stamp, from the one that holds a revision on."""
         fold, seen = self.stream(name), self._shards[shard].seen
-        at, count = fold.place_of_revision(revision, seen), len(fold.pending)
+        at, count = fold.place_of_revision(revision, seen), fold.below(before)
         for place in range(min(at, count - 1), -1, -1) if reverse else range(at, count):
             yield Standing(fold.pending[place], *fold.verdict(place, seen))
 
     def names(self, prefix: str, after: str | None, limit: int) -> list[tuple[str, int]]:
         """Names of streams with something settled, and their last settled revisions."""
         start = keys.name_key(prefix if after is None else max(prefix, after))
-        stop = _end_of_prefix(keys.name_key(prefix))
+        stop = keys.end_of_prefix(keys.name_key(prefix))
         pairs = self._index.scan(start, stop)
         if after is not None:
             pairs = (pair for pair in pairs if pair[0] != keys.name_key(after))
@@ -328,10 +335,10 @@ class History:
             raise DamagedIndex("the index contradicts itself: it will be rebuilt from the log")
         return keys.place(value)
 
-    def all_tentative(self) -> Iterator[Standing]:
-        """All tentative commits, stream by stream, with what they would be now."""
+    def all_tentative(self, before: int = STAMP_MAX) -> Iterator[Standing]:
+        """All tentative commits below a stamp, stream by stream, with what they would be now."""
         for name, fold in self._streams.items():
-            yield from self.tentative(name, fold.pending[0].shard, -1)
+            yield from self.tentative(name, fold.pending[0].shard, -1, before=before)
 
     def log_entries(self, shard: int, origin: int, after: int) -> Iterator[tuple[int, int, int]]:
         """(sequence, position, length) of a log's commits after a sequence."""
@@ -490,10 +497,3 @@ class History:
     def header(self, position: int, length: int) -> Commit:
         """A commit without its payloads. Raises DamagedLog."""
         return read_header(self.body(position, length))
-
-
-def _end_of_prefix(prefix: bytes) -> bytes:
-    """The first key after all that begin with a prefix."""
-    while prefix and prefix[-1] == 0xFF:
-        prefix = prefix[:-1]
-    return keys.after(prefix)

@@ -43,11 +43,14 @@ class Reads:
     def _site(self, origin: int) -> str:
         return self._node.members.site(origin)
 
-    async def _before(self, stream: str | None = None) -> None:
-        """What is shown is on disk, and what was here is not missing."""
-        await self._node.durable_before_read()
+    def _before(self, stream: str | None = None) -> int:
+        """What was here is not missing; the stamp up to which readers may see, as that is on disk.
+
+        Raises DamagedLog.
+        """
         shard = None if stream is None else shard_of(stream, self._node.config.shards)
         self._node.repair.check_whole(shard)
+        return self._node.store.unwritten()
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -60,7 +63,7 @@ class Reads:
         backward = query.one_of("direction", {"forward": False, "backward": True}, default=False)
         start = query.whole("from", None, 0, _REVISION_MAX)
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX)
-        await self._before(name)
+        before = self._before(name)
         page = stream_page(
             self._node.history,
             name,
@@ -68,7 +71,7 @@ class Reads:
             start=start,
             limit=limit or _LIMIT_DEFAULT,
             backward=backward,
-            settled_only=read == "settled",
+            before=before if read == "latest" else 0,
             types=frozenset(query.all("type")),
         )
         envelope = {
@@ -87,13 +90,13 @@ class Reads:
         read = _read(query.get("read", "settled"))
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX)
         after = query.get("after", "")
-        await self._before()
+        before = self._before()
         page = order_page(
             self._node.history,
             after=read_position(after) if after else None,
             limit=limit or _LIMIT_DEFAULT,
             until=self._node.settler.final_until(),
-            settled_only=read == "settled",
+            before=before if read == "latest" else 0,
             types=frozenset(query.all("type")),
             stream_prefix=query.get("stream_prefix", ""),
         )
@@ -133,7 +136,7 @@ class Reads:
                 start=start,
                 limit=_UNSEEN_MAX,
                 backward=False,
-                settled_only=False,
+                before=self._node.store.unwritten(),
                 types=frozenset(),
             )
         except (NotFound, DamagedLog):
@@ -154,17 +157,21 @@ class Reads:
         query.only("prefix", "after", "limit")
         prefix, after = query.get("prefix", ""), query.get("after", "")
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX) or _LIMIT_DEFAULT
-        await self._before()
+        before = self._before()
         history, shards = self._node.history, self._node.config.shards
         settled = dict(history.names(prefix, after or None, limit + 1))
-        tentative = [n for n in history.tentative_names(prefix) if not after or n > after]
+        tentative = [
+            name
+            for name in history.tentative_names(prefix)
+            if (not after or name > after) and history.stream(name).below(before)
+        ]
         names = sorted({*settled, *tentative[: limit + 1]}, key=str.encode)
         shown = names[:limit]
         rows = [
             {
                 "stream": name,
                 "settled_revision": history.stream(name).settled_revision,
-                "last_revision": history.last_revision(name, shard_of(name, shards)),
+                "last_revision": history.last_revision(name, shard_of(name, shards), before),
             }
             for name in shown
         ]
@@ -175,8 +182,9 @@ class Reads:
         """GET /v1/streams/{stream}."""
         query.only()
         name = stream_name(query.path.split("/")[3])
-        await self._before(name)
-        first, last = self._edge(name, backward=False), self._edge(name, backward=True)
+        before = self._before(name)
+        first = self._edge(name, before, backward=False)
+        last = self._edge(name, before, backward=True)
         return _json(
             {
                 "stream": name,
@@ -189,7 +197,7 @@ class Reads:
             }
         )
 
-    def _edge(self, name: str, *, backward: bool) -> Page:
+    def _edge(self, name: str, before: int, *, backward: bool) -> Page:
         return stream_page(
             self._node.history,
             name,
@@ -197,7 +205,7 @@ class Reads:
             start=None,
             limit=1,
             backward=backward,
-            settled_only=False,
+            before=before,
             types=frozenset(),
         )
 
@@ -213,9 +221,11 @@ class Reads:
             commit_id = b""
         if len(commit_id) != 16 or len(text) != 32:
             raise BadRequest(f"{text[:60]!r} is no commit id; it has 32 hexadecimal digits")
-        await self._node.durable_before_read()
         for shard in range(self._node.config.shards):
             found = self._node.history.find(commit_id, shard)
+            while isinstance(found, Held) and not found.durable:
+                await self._node.durable_before_read()
+                found = self._node.history.find(commit_id, shard)
             if found is not None:
                 return _json(self._standing(found))
         raise NotFound(f"commit {text} is not here")
@@ -257,7 +267,7 @@ class Reads:
         query.only("after", "limit")
         limit = query.whole("limit", _LIMIT_DEFAULT, 1, PAGE_EVENTS_MAX) or _LIMIT_DEFAULT
         after = query.get("after", "")
-        await self._before()
+        self._before()
         key, _ = read_position(after) if after else ((0, 0, 0), 0)
         until = self._node.settler.final_until()
         rows: list[dict[str, Any]] = []

@@ -13,6 +13,7 @@ from ..storage.commit import Commit, read_payloads, shard_of
 from ..storage.errors import NotFound
 from ..storage.keys import Place
 from ..storage.limits import PAGE_BYTES_MAX, PAGE_EVENTS_MAX
+from ..storage.stamp import STAMP_MAX
 from .fold import ACCEPTED, KEPT, OrderKey, Standing
 from .history import History
 from .position import position
@@ -93,20 +94,29 @@ def stream_page(
     start: int | None,
     limit: int,
     backward: bool,
-    settled_only: bool,
+    before: int,
     types: frozenset[str],
 ) -> Page:
-    """Events of one stream from a revision on. Raises NotFound for a stream that never was."""
+    """Events of one stream from a revision on: settled ones, and those below the stamp `before`.
+
+    Raises NotFound for a stream that never was.
+    """
     shard = shard_of(name, shards)
     fold = history.stream(name)
     page = Page(settled_revision=fold.settled_revision)
-    page.last_revision = history.last_revision(name, shard)
-    if page.last_revision < 0 and not fold.pending:
+    page.last_revision = history.last_revision(name, shard, before)
+    if page.last_revision < 0 and not fold.below(before):
         raise NotFound(f"there is no stream {name!r}")
-    last = page.settled_revision if settled_only else page.last_revision
+    last = page.last_revision if before else page.settled_revision
     first = start if start is not None else (last if backward else 0)
     places = _places(
-        history, name, shard, first, last, backward=backward, settled_only=settled_only
+        history,
+        name,
+        shard,
+        first,
+        last,
+        backward=backward,
+        before=before,
     )
     reader = _Reader(history, limit, types)
     after = first
@@ -137,19 +147,16 @@ def _places(
     last: int,
     *,
     backward: bool,
-    settled_only: bool,
+    before: int,
 ) -> Iterator[_Place]:
     settled = (
         _from_index(place)
         for place in history.settled_places(name, min(first, last), reverse=backward)
         if backward or place.first_revision + place.events > first
     )
-    if settled_only:
-        yield from settled
-        return
     tentative = (
         _from_fold(one)
-        for one in history.tentative(name, shard, first, reverse=backward)
+        for one in history.tentative(name, shard, first, before=before, reverse=backward)
         if one.outcome in (ACCEPTED, KEPT)
     )
     if backward:
@@ -207,16 +214,19 @@ def order_page(
     after: tuple[OrderKey, int] | None,
     limit: int,
     until: int,
-    settled_only: bool,
+    before: int,
     types: frozenset[str],
     stream_prefix: str,
 ) -> Page:
-    """Events of all streams in the one order, after a position; settled ones up to a stamp."""
+    """Events of all streams in the one order, after a position.
+
+    Settled ones up to the stamp `until`, and if `before` is above it what lies between.
+    """
     page = Page()
     key, place_before = after if after is not None else ((0, 0, 0), -1)
     reader = _Reader(history, limit, types)
     last = after
-    for place in _ordered(history, key, until, settled_only=settled_only):
+    for place in _ordered(history, key, until, before=before):
         low = place_before + 1 if place.key == key else 0
         if place.outcome not in (ACCEPTED, KEPT) or low >= place.count:
             continue
@@ -237,19 +247,16 @@ def _is_under(history: History, place: _Place, prefix: str) -> bool:
     return history.header(place.position, place.length).stream.startswith(prefix)
 
 
-def _ordered(
-    history: History, key: OrderKey, until: int, *, settled_only: bool
-) -> Iterable[_Place]:
+def _ordered(history: History, key: OrderKey, until: int, *, before: int) -> Iterable[_Place]:
     for place in history.settled_order(key, until):
         yield _from_index(place)
-    if settled_only:
-        return
-    yield from _beyond(history, key, until)
+    if before:
+        yield from _beyond(history, key, until, before)
 
 
-def _beyond(history: History, key: OrderKey, until: int) -> list[_Place]:
+def _beyond(history: History, key: OrderKey, until: int, before: int) -> list[_Place]:
     """What lies above the common watermark: settled in some shards, tentative in others."""
     start = max(key, (until + 1, 0, 0))
-    found = [_from_index(place) for place in history.settled_order(start, (1 << 64) - 2)]
-    found += [_from_fold(one) for one in history.all_tentative() if one.held.key >= start]
+    found = [_from_index(place) for place in history.settled_order(start, STAMP_MAX - 1)]
+    found += [_from_fold(one) for one in history.all_tentative(before) if one.held.key >= start]
     return sorted(found, key=lambda place: place.key)

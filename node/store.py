@@ -179,6 +179,10 @@ class Store:
         self._copying.add((log, commit.seq))
         self._copies.append((self.log.append(COMMIT, body), log, commit.seq, len(body)))
 
+    def unwritten(self) -> int:
+        """A stamp below which all that is here is on disk: readers see no further."""
+        return self._own_stamps[0] if self._own_stamps else STAMP_MAX
+
     # -- durable ---------------------------------------------------------------------------------
 
     def durable(self, end: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from random import Random as Generator
 from typing import Any, Protocol
 
@@ -20,8 +20,12 @@ _AGAIN = frozenset({None, "Unavailable", "DiskFull", "Overloaded"})
 class Served(Protocol):
     """What clients see of a cluster, in a simulated world or of real processes."""
 
-    names: list[str]
     history: History
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All nodes."""
+        ...
 
     def is_up(self, name: str) -> bool:
         """Whether a node can be asked."""

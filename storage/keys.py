@@ -167,3 +167,10 @@ def mark_key(shard: int) -> bytes:
 def after(prefix: bytes) -> bytes:
     """The first key that does not begin with a prefix (which must not end in 0xff)."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def end_of_prefix(prefix: bytes) -> bytes:
+    """The first key after all that begin with a prefix, whatever its last bytes are."""
+    while prefix and prefix[-1] == 0xFF:
+        prefix = prefix[:-1]
+    return after(prefix)

@@ -387,3 +387,32 @@ async def test_a_conflict_with_what_is_on_its_way_to_the_disk_waits_for_it(one: 
     for status, problem in await asyncio.gather(*others):
         assert status == 409
         assert [told["revision"] for told in problem["events"]] == [0]
+
+
+async def test_readers_of_a_stream_that_is_written_to_all_the_time_see_what_is_on_disk(
+    one: Served,
+) -> None:
+    """What is on its way to the disk is not shown, and not waited for; the node goes on."""
+    written = asyncio.Event()
+
+    async def write() -> None:
+        for _ in range(60):
+            assert (await one.append("s", event()))[0] == 201
+
+    async def read(path: str) -> None:
+        seen = -1
+        while not written.is_set():
+            status, answer = await one.ask("GET", path)
+            assert status in (200, 404)
+            if status == 200 and "last_revision" in answer:
+                assert answer["last_revision"] >= seen
+                seen = answer["last_revision"]
+
+    paths = ["/v1/streams/s/events", "/v1/streams/s", "/v1/events?read=latest", "/v1/streams"]
+    reading = [asyncio.create_task(read(path)) for path in 3 * paths]
+    answers = await asyncio.gather(*(write() for _ in range(4)))
+    written.set()
+    await asyncio.gather(*reading)
+    assert len(answers) == 4 and one.node.failure is None
+    _, page = await one.read("s", "?limit=1000")
+    assert len(page["events"]) == 240 and page["last_revision"] == 239

@@ -475,7 +475,7 @@ def shown(node: Node) -> Shown:
             after=after,
             limit=1000,
             until=STAMP_MAX - 1,
-            settled_only=True,
+            before=0,
             types=frozenset(),
             stream_prefix="",
         )
