@@ -3,6 +3,9 @@
 All keys are in one column family, whose memory tables are flushed in order and whole, so after a
 crash the index is as after some earlier write. RocksDB checks what it reads. If it can't be opened,
 or was condemned because of what it said, it is thrown away and rebuilt: deleting it loses nothing.
+
+An iterator that meets a damaged block just ends, as if nothing came behind it. So the first and the
+last key are markers: a scan that ends without having seen a key beyond its range has not seen all.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from .limits import MIB
 
 _MEMORY_TABLE_BYTES: Final = 4 * MIB  # stays in the processor's cache: half the cost of 16 MiB
 _BLOCK_CACHE_BYTES: Final = 32 * MIB
+_FIRST: Final = b"\x00"
+_LAST: Final = b"\xff"
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +45,10 @@ class RocksIndex:
         self._write_options = WriteOptions()
         # An attribute, whatever the type stubs say.
         setattr(self._write_options, "disable_wal", True)  # noqa: B010
+        self._marked = self.get(_LAST) is not None
+        if db is None and not self._marked:  # new, or a crash came before any flush
+            self.write([(_FIRST, b""), (_LAST, b"")])
+            self._marked = True
 
     @classmethod
     def to_look_at(cls, path: Path) -> RocksIndex:
@@ -61,6 +70,9 @@ class RocksIndex:
         self, start: bytes, stop: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """All pairs with start <= key < stop."""
+        start, stop = max(start, _FIRST + b"\x00"), min(stop, _LAST)
+        if start >= stop:
+            return
         first = stop if reverse else start
         try:
             pairs: Iterator[tuple[bytes, bytes]] = self._db.items(  # type: ignore[assignment]
@@ -73,6 +85,8 @@ class RocksIndex:
                     return
         except Exception as error:
             raise _said(error) from error
+        if self._marked:
+            raise _said(Exception("a block of it can't be read"))
 
     def write(self, puts: Iterable[tuple[bytes, bytes]]) -> None:
         """Store all pairs, or after a crash none of them."""
@@ -120,7 +134,7 @@ def _open(path: Path, condemned: Path) -> Rdict:
     try:
         if condemned.exists():
             raise DamagedIndex("it was condemned")
-        return Rdict(str(path), _options())
+        return _looked_at(Rdict(str(path), _options()))
     except Exception as error:
         if isinstance(said := _said(error), DiskFull):
             raise said from error  # what is there is not to blame
@@ -128,6 +142,16 @@ def _open(path: Path, condemned: Path) -> Rdict:
         shutil.rmtree(path, ignore_errors=True)
         condemned.unlink(missing_ok=True)
         return Rdict(str(path), _options())
+
+
+def _looked_at(db: Rdict) -> Rdict:
+    """The same, if its markers can be read."""
+    try:
+        db.get(_FIRST), db.get(_LAST)
+    except Exception:
+        db.close()
+        raise
+    return db
 
 
 def _options() -> Options:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anabranch.storage.errors import DamagedIndex
 from anabranch.storage.index import Index, MemoryIndex
 from anabranch.storage.index_rocks import RocksIndex
 
@@ -175,3 +176,30 @@ def test_a_damaged_rocks_index_is_thrown_away(tmp_path, victim, caplog):
     again.write([(b"b", b"2")])
     assert again.get(b"b") == b"2"
     again.close()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_over_a_damaged_block_says_so(tmp_path, reverse):
+    """An iterator of RocksDB ends at a block that it can't read, as if nothing came behind it."""
+    pairs = [(b"k%05d" % number, b"%050d" % number) for number in range(2000)]
+    index = RocksIndex(tmp_path / "index")
+    index.write(pairs)
+    index.close()
+    whole = tmp_path / "whole"
+    (tmp_path / "index").rename(whole)
+    told = 0
+    for number in range(24):
+        copy = tmp_path / f"copy{number}"
+        shutil.copytree(whole, copy)
+        (table,) = copy.glob("*.sst")
+        data = bytearray(table.read_bytes())
+        data[len(data) * number // 24] ^= 0x10
+        table.write_bytes(data)
+        index = RocksIndex(copy)
+        try:
+            found = list(index.scan(b"k", b"l", reverse=reverse))
+            assert found in ([], sorted(pairs, reverse=reverse))  # it was rebuilt, or is whole
+        except DamagedIndex:
+            told += 1
+        index.close()
+    assert told > 12
