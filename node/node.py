@@ -135,9 +135,9 @@ class Node:
             on_dropped=self._on_dropped,
             segment_bytes=self.config.tuning.segment_bytes,
         )
-        self.history = History(self._index, self.log, self.config.shards)
-        self.strays = Strays(self.history, self.appends.settled)
         try:
+            self.history = History(self._index, self.log, self.config.shards)
+            self.strays = Strays(self.history, self.appends.settled)
             recovered = recover(self.log, self.history, self.members, self.strays)
         except DamagedIndex:
             self._index.condemn()

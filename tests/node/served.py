@@ -20,6 +20,7 @@ from anabranch.node.config import ClusterConfig
 from anabranch.node.http import Face
 from anabranch.node.node import Node
 from anabranch.storage.disk import FileDisk
+from anabranch.storage.errors import AnabranchError
 from anabranch.storage.index_rocks import RocksIndex
 
 
@@ -65,16 +66,22 @@ async def served(directory: Path, *, drills: bool = False) -> AsyncIterator[Serv
     """Run a cluster of one node until the block ends."""
     config = ClusterConfig("test", 8, (Member("one", "here", 0, "http://127.0.0.1:1"),))
     disk = FileDisk(directory)
+    index = RocksIndex(disk.directory / "index")
     node = Node(
         config,
         "one",
         disk=disk,
-        index=RocksIndex(disk.directory / "index"),
+        index=index,
         clock=SystemClock(),
         random=SystemRandom(),
         network=WebSocketNetwork(),
     )
-    await node.start()
+    try:
+        await node.start()
+    except AnabranchError:  # a process would end now
+        index.close()
+        disk.close()
+        raise
     runner = web.ServerRunner(Face(node, drills=drills).server(), shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
