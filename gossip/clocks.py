@@ -10,6 +10,10 @@ ahead. If the message answers one, it is not older than the round trip, so the o
 by no more than that besides. All this holds at once: the tightest bounds of the last seconds count,
 as in NTP's clock filter (RFC 5905, 10), and waiting at a disk or in a queue only makes bounds
 that do not count. A slow network leaves them wide, and between them a clock is taken for right.
+
+A clock may also be set while nobody answers. So this node's own is watched beside the monotonic
+one: when it jumps against that, all others are from now on as much behind it. That is believed for
+as long as a peer needs to answer; who is alone then goes by its own clock, as ever.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..storage.limits import MAX_CLOCK_OFFSET_MS
+from ..storage.limits import MAX_CLOCK_OFFSET_MS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 
 WINDOW_SECONDS = 2.0  # bounds of this window and of the one before it count
+JUMP_MS = 50  # less is drift, which the bounds of the next seconds take in
+DOUBT_SECONDS = SILENCE_SECONDS  # by then a peer that can be reached has answered
 UNKNOWN = 1 << 62  # the upper bound as long as no answer came
 
 
@@ -38,6 +44,10 @@ class _Highest:
             self.window, self.now = window, number
         else:
             self.now = max(self.now, number)
+
+    def shift(self, by: int) -> None:
+        self.now += by
+        self.before += by
 
     @property
     def best(self) -> int:
@@ -60,6 +70,11 @@ class _Bounds:
             self._most.add(-high, window)
         return True
 
+    def shift(self, by: int) -> None:
+        """The own clock was set back by so much."""
+        self._least.shift(by)
+        self._most.shift(-by)
+
     @property
     def offset(self) -> int:
         """The best guess: 0 where that may be, so that the network alone makes no clock wrong.
@@ -80,7 +95,25 @@ class Clocks:
     def __init__(self, max_offset_ms: int = MAX_CLOCK_OFFSET_MS) -> None:
         self._bounds: dict[int, _Bounds] = {}
         self._median = 0  # of all offsets, this node's own 0 included
+        self._base: int | None = None  # of the own clock, against the monotonic one
+        self._doubted_until: float | None = (
+            None  # the own clock has jumped, and nobody has answered
+        )
         self.max_offset_ms = max_offset_ms
+
+    def tell(self, my_wall_ms: int, at_seconds: float) -> None:
+        """Say what this node's own clocks are, before anything is asked that goes by them."""
+        base = my_wall_ms - round(at_seconds * 1000)
+        jump = 0 if self._base is None else base - self._base
+        if abs(jump) >= JUMP_MS:
+            for bounds in self._bounds.values():
+                bounds.shift(-jump)
+            self._base, self._doubted_until = base, at_seconds + DOUBT_SECONDS
+            self._look()
+        elif self._doubted_until is not None and at_seconds > self._doubted_until:
+            self._doubted_until = None
+            self._bounds.clear()
+            self._look()
 
     def learn(
         self,
@@ -94,6 +127,8 @@ class Clocks:
 
         `round_trip_ms` is how long ago it was asked; None if it told without being asked.
         """
+        self.tell(my_wall_ms, at_seconds)
+        self._base, self._doubted_until = my_wall_ms - round(at_seconds * 1000), None
         low, window = wall_ms - my_wall_ms, int(at_seconds / WINDOW_SECONDS)
         high = UNKNOWN if round_trip_ms is None else low + round_trip_ms
         known = self._bounds.get(origin)

@@ -178,6 +178,7 @@ class Appends:
             raise Unavailable(node.replication.stranger)
         if (node.membership.leaving and not again) or node.store.left:
             raise Unavailable("this node leaves the cluster, or has left it; append at another one")
+        node.clocks.tell(wall_ms, node.clock.monotonic())
         if node.clocks.ahead_ms(node.store.hlc.last, wall_ms) > 0 or node.clocks.is_ahead:
             raise Unavailable(node.ahead_text() or "this node's clock was ahead; try again")
         if node.log.full:

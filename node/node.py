@@ -162,6 +162,7 @@ class Node:
         tuning = self.config.tuning
         self.outbox = Outbox(self.members.identity, tuning.push_window_bytes)
         self.store = self._open_store(recovered)
+        self.store.believed = self._believed
         self.settler = Settler(self.store, self.members)
         self.membership = self._open_membership()
         self.repair = Repair(
@@ -312,9 +313,19 @@ class Node:
         """
         return await self.appends.append(draft, ack, timeout)
 
+    def _believed(self, wall_ms: int) -> int:
+        """The own clock as far as others would believe it: what is promised is never beyond that.
+
+        A promise moves all later stamps behind it, so one by a clock that was set an hour ahead
+        would keep this node from appending for an hour.
+        """
+        self.clocks.tell(wall_ms, self.clock.monotonic())
+        return min(wall_ms, self.clocks.limit_ms(wall_ms))
+
     def ahead_text(self) -> str | None:
         """Why this node's stamps would be held back by the others; None if they are fine."""
         wall = self.clock.wall_ms()
+        self.clocks.tell(wall, self.clock.monotonic())
         if self.clocks.ahead_ms(max(self.store.hlc.last, stamp_of(wall)), wall) <= 0:
             return None
         off = wall - self.clocks.median_ms(wall)

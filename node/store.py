@@ -92,6 +92,7 @@ class Store:
         self._newest = dict(recovered.newest)  # last stamps of logs, as far as they are needed
         self._on_group = on_group
         self.on_rejoined: Callable[[LogKey], None] = lambda _: None  # an own log is whole again
+        self.believed: Callable[[int], int] = lambda wall_ms: wall_ms  # as far as others would
         self.holes = Holes(recovered, self.origin)
         history.hole = self.holes.first
         self._on_its_way: deque[tuple[Held, bytes]] = deque()
@@ -359,18 +360,20 @@ class Store:
         """
         if self.holes.mine:
             return 0
+        now_ms = self.believed(wall_ms)
         if self._own_stamps:
             promised = min(self._own_stamps[0] - 1, self._durable_ceiling)
         else:
-            promised = self.hlc.promise(wall_ms, self._durable_ceiling)
+            promised = self.hlc.promise(now_ms, self._durable_ceiling)
         self._promised = max(self._promised, promised)
-        if self._ceiling < max(stamp_of(wall_ms + CEILING_RENEW_MS), self.hlc.last):
+        if self._ceiling < max(stamp_of(now_ms + CEILING_RENEW_MS), self.hlc.last):
             self.store_state(wall_ms)
         return self._promised
 
     def store_state(self, wall_ms: int, *, everything: bool = False) -> int:
         """Log a state record with a new ceiling; its position."""
-        self._ceiling = max(self._ceiling, stamp_of(wall_ms + CEILING_AHEAD_MS), self.hlc.last)
+        ahead = stamp_of(self.believed(wall_ms) + CEILING_AHEAD_MS)
+        self._ceiling = max(self._ceiling, ahead, self.hlc.last)
         kept = b"" if self._epochs_told and not everything else self._epochs
         cut, body = self._cut, self.state(everything=everything)
         position = self.log.append(STATE, body)

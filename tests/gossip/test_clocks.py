@@ -28,7 +28,8 @@ def heard(there, back, offset=0, at=0.0):
 
 
 def ask(made, origin, there, back, offset=0, at=0.0):
-    made.learn(origin, NOW + offset - back, NOW, round_trip_ms=there + back, at_seconds=at)
+    now = NOW + round(at * 1000)
+    made.learn(origin, now + offset - back, now, round_trip_ms=there + back, at_seconds=at)
 
 
 @given(st.lists(OFFSETS, max_size=6))
@@ -100,7 +101,8 @@ def test_the_network_alone_makes_no_clock_wrong(messages):
         if answers:
             ask(made, number % 2, there, back, at=number / 3)
         else:
-            made.learn(number % 2, NOW - back, NOW, at_seconds=number / 3)
+            now = NOW + round(number / 3 * 1000)
+            made.learn(number % 2, now - back, now, at_seconds=number / 3)
     assert made.median_ms(NOW) == NOW
     assert not made.is_ahead
 
@@ -161,7 +163,8 @@ def test_what_was_told_unasked_says_that_a_clock_is_ahead_but_never_that_it_is_b
 def test_it_goes_on_counting_while_nothing_better_comes():
     made = heard(5, 5, -10_000)
     for seconds in range(60):
-        made.learn(1, NOW - 10_600, NOW, at_seconds=seconds)
+        now = NOW + 1000 * seconds
+        made.learn(1, now - 10_600, now, at_seconds=seconds)
     assert made.is_ahead
 
 
@@ -169,7 +172,7 @@ def test_it_goes_on_counting_while_nothing_better_comes():
 @pytest.mark.parametrize(("before", "after"), [(0, 9000), (9000, 12_000), (-9000, 0)])
 def test_a_clock_that_is_set_forth_is_noticed_at_once(before, after, answers):
     made = heard(5, 5, before)
-    made.learn(1, NOW + after - 5, NOW, 10 if answers else None, at_seconds=1)
+    made.learn(1, NOW + 1000 + after - 5, NOW + 1000, 10 if answers else None, at_seconds=1)
     assert abs(made.offset(1) - after) <= 5
 
 
@@ -185,3 +188,52 @@ def test_bounds_are_forgotten_after_two_windows():
     for seconds in range(1, 5):
         ask(made, 1, 400, 5, -700, at=seconds)
         assert made.is_ahead is (seconds < 4)
+
+
+# -- the own clock is set --------------------------------------------------------------------------
+
+
+def test_an_own_clock_that_jumps_ahead_is_noticed_before_anybody_answers():
+    made = clocks(0, 3)
+    made.tell(NOW + 100, 0.1)
+    assert not made.is_ahead
+    made.tell(NOW + 3_600_200, 0.2)
+    assert made.is_ahead
+    assert abs(made.median_ms(NOW + 3_600_200) - (NOW + 200)) <= 3
+
+
+@given(st.integers(-10_000_000, 10_000_000), st.floats(0, 1.9))
+def test_a_jump_moves_all_others_by_as_much(jump, later):
+    made = clocks(7, -5, 20)
+    at = round(later * 1000)
+    made.tell(NOW + at + jump, at / 1000)
+    by = jump if abs(jump) >= 50 else 0
+    assert [made.offset(origin) for origin in (1, 2, 3)] == [7 - by, -5 - by, 20 - by]
+
+
+def test_who_is_alone_goes_by_its_own_clock_after_a_while():
+    made = clocks(0, 0)
+    made.tell(NOW + 3_600_000, 0.0)
+    assert made.is_ahead
+    made.tell(NOW + 3_602_000, 2.0)
+    assert made.is_ahead
+    made.tell(NOW + 3_602_100, 2.1)
+    assert not made.is_ahead and made.median_ms(NOW + 3_602_100) == NOW + 3_602_100
+
+
+def test_an_answer_ends_the_doubt():
+    made = clocks(0, 0)
+    made.tell(NOW + 3_600_000, 0.0)
+    made.learn(1, NOW + 100, NOW + 3_600_100, round_trip_ms=0, at_seconds=0.1)
+    made.learn(2, NOW + 100, NOW + 3_600_100, round_trip_ms=0, at_seconds=0.1)
+    made.tell(NOW + 3_610_000, 10.0)
+    assert made.is_ahead
+
+
+def test_drift_is_no_jump():
+    made = clocks(0, 0)
+    for step in range(1, 100):
+        made.tell(NOW + 105 * step, step / 10)
+        made.learn(1, NOW + 100 * step, NOW + 105 * step, round_trip_ms=2, at_seconds=step / 10)
+        made.learn(2, NOW + 100 * step, NOW + 105 * step, round_trip_ms=2, at_seconds=step / 10)
+    assert -520 < made.offset(1) < -400

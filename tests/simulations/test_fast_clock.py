@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from anabranch.gossip.clocks import DOUBT_SECONDS
 from anabranch.node.config import Tuning
 from anabranch.simulations.world.network import Route
 from anabranch.simulations.world.world import World
@@ -18,13 +19,39 @@ AHEAD_MS = 120_000
 
 
 async def _world_with_a_clock_that_jumps() -> World:
-    """tok1's clock jumps two minutes ahead, and it takes one append before it hears of it."""
+    """tok1's clock jumps two minutes ahead while nobody can tell it, and it takes an append."""
     world = World(1, THREE, shards=1, tuning=Tuning(heartbeat_seconds=0.5))
     await world.start()
     await asyncio.sleep(1)
+    for other in ("ny1", "lon1"):
+        world.network.cut("tok1", other)
+        world.network.cut(other, "tok1")
+    await asyncio.sleep(1)
     world.clocks["tok1"].offset_ms = AHEAD_MS
+    with pytest.raises(Unavailable, match=r"clock is \d+ ms ahead"):
+        await append(world, "tok1", "at once")  # it sees that itself, and waits for an answer
+    await asyncio.sleep(DOUBT_SECONDS + 0.1)
     await append(world, "tok1", "from the future")
+    world.network.heal()
     return world
+
+
+@in_virtual_time
+async def test_a_jump_ahead_is_noticed_at_once_and_forgotten_when_it_is_over():
+    world = World(1, THREE)
+    await world.start()
+    await asyncio.sleep(1)
+    for _ in range(3):
+        world.clocks["tok1"].offset_ms = 3_600_000
+        for _ in range(20):
+            with pytest.raises(Unavailable, match=r"clock is \d+ ms ahead"):
+                await append(world, "tok1", "in an hour")
+            await asyncio.sleep(0.1)
+        world.clocks["tok1"].offset_ms = 0
+        await asyncio.sleep(0.5)  # what it promised meanwhile was within bounds
+        await append(world, "tok1", "now")
+    await world.until_settled()
+    assert [node.replication.welcome.held_back for node in world.nodes.values()] == [{}, {}, {}]
 
 
 def ahead_ms(world: World, name: str) -> int:
