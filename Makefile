@@ -9,7 +9,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check campaign bench clean
+.PHONY: help demo test test-chaos test-slow check campaign chaos-long bench clean
 .SUFFIXES:
 
 help: ## print this list
@@ -22,7 +22,11 @@ demo: $(READY) ## the guided run on this machine
 	@$(BIN)/anabranch demo $(ARGS)
 
 test: $(READY) ## all tests but the slow ones
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not chaos' $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-chaos)
+
+test-chaos: $(READY) ## of those, the ones with real processes under real faults
+	@$(BIN)/python -m pytest -q -m 'chaos and not slow' tests/chaos
 
 test-slow: $(READY) ## the slow tests: long simulations, planted bugs, real processes
 	@$(BIN)/python -m pytest -q -m slow --timeout 1800 $(ARGS)
@@ -36,6 +40,9 @@ check: $(READY) ## lint, format, types, house rules
 
 campaign: $(READY) ## 400 fresh seeds of random faults in simulated datacenters
 	@$(BIN)/anabranch simulate --seeds fresh $(ARGS)
+
+chaos-long: $(READY) ## an hour of real processes under all faults; ARGS="--for 10m"
+	@$(BIN)/anabranch chaos --for 1h --round 20s --report chaos.html $(ARGS)
 
 bench: $(READY) ## measure
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)

@@ -30,6 +30,7 @@ COMMANDS = (
     "drill",
     "verify",
     "simulate",
+    "chaos",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -13,10 +13,15 @@ import typer
 Result = TypeVar("Result")
 
 
-def complete(main: Coroutine[Any, Any, Result], *, interrupted: int = 1) -> Result:
+def complete(
+    main: Coroutine[Any, Any, Result],
+    *,
+    interrupted: int = 1,
+    run: Callable[[Coroutine[Any, Any, Result]], Result] = asyncio.run,
+) -> Result:
     """Run `main` to its end; if a person ends it first, leave with the status `interrupted`."""
     try:
-        return asyncio.run(_ending_on_sigterm(main))
+        return run(_ending_on_sigterm(main))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(interrupted) from None
 

@@ -164,8 +164,11 @@ def _replay(story: str | None, seed: int) -> str:
 # -- stories -------------------------------------------------------------------------------------
 
 
-def load(story: str) -> Plan:
-    """The plan of a story: a file, or one that comes along, by its name."""
+def load(story: str, *, real: bool = False) -> Plan:
+    """The plan of a story: a file, or one that comes along, by its name.
+
+    `real`: it is for real processes, which know kinds of faults that a simulation does not.
+    """
     from ..simulations.plans.story import read_story
 
     file = Path(story)
@@ -173,11 +176,15 @@ def load(story: str) -> Plan:
         known = {path.stem: path for path in STORIES.glob("*.toml")}
         if _stem(story) not in known or (file.suffix and len(file.parts) > 1):
             near = get_close_matches(_stem(story), sorted(known), 1)
-            meant = f"did you mean {near[0]}?" if near else "--list shows those that come along."
+            meant = (
+                f"did you mean {near[0]}?"
+                if near
+                else "`anabranch simulate --list` shows those that come along."
+            )
             raise typer.BadParameter(f"there is no file and no story {story!r}; {meant}")
         file = known[_stem(story)]
     try:
-        return read_story(file.read_text(encoding="utf-8"), file.name)
+        return read_story(file.read_text(encoding="utf-8"), file.name, real=real)
     except UnicodeDecodeError:
         raise BadInput(f"{file} is not UTF-8 text.") from None
 

@@ -75,3 +75,4 @@ class Timeline:
     expected: list[Verdict] = field(default_factory=list)  # what the story said
     checked: list[Verdict] = field(default_factory=list)  # what always has to hold
     totals: dict[str, int | float | str] = field(default_factory=dict)  # for the head of the page
+    spreads: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # how often what took

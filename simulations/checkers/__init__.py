@@ -118,7 +118,7 @@ class Judges:
 
     def take(self, event: Event) -> None:
         """Let all of them judge an event, and note what they find."""
-        for judge in self._judges[type(event)]:
+        for judge in self._judges.get(type(event), ()):
             problem = judge.take(event)
             if problem is not None:
                 self._tell(Violation(event.at, judge.name, problem))

@@ -23,7 +23,6 @@ def acknowledged_is_kept(history: History) -> list[str]:
         while due and (due[0].ended or 0.0) <= event.at:
             append = due.pop(0)
             if (append.draft.commit_id, append.draft.stream) not in held[event.node]:
-                problems.append(
-                    f"{append} was acknowledged, and not in its log when it died at {event.at:.3f} s"
-                )
+                died = f"when it died at {event.at:.3f} s"
+                problems.append(f"{append} was acknowledged, and not in its log {died}")
     return problems

@@ -63,7 +63,7 @@ def page(timeline: Timeline) -> str:
     """The report of a run as one HTML page."""
     title = escape(timeline.title)
     parts = [_head(timeline), _course(timeline), _faults(timeline), _checks(timeline)]
-    parts += [_happened(timeline), _reading()]
+    parts += [_spreads(timeline), _happened(timeline), _reading()]
     body = "".join(chain.from_iterable(parts))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -151,6 +151,22 @@ def _faults(timeline: Timeline) -> Iterator[str]:
         yield "<section><h2>What went wrong</h2>"
         yield _table("Faults", ("at", "lasted", "what"), rows)
         yield "</section>"
+
+
+def _spreads(timeline: Timeline) -> Iterator[str]:
+    """How often what took how long, as bars."""
+    if not timeline.spreads:
+        return
+    yield '<section><h2>How long it took</h2><div class="pair">'
+    for title, rows in timeline.spreads.items():
+        most = max((many for _, many in rows), default=0) or 1
+        bars = "".join(
+            f'<tr><td>{escape(name)}</td><td><span class="bar" style="width:'
+            f'{80 * many / most:.1f}%"></span>{many:,}</td></tr>'
+            for name, many in rows
+        )
+        yield f'<div><h3>{escape(title)}</h3><table class="bars">{bars}</table></div>'
+    yield "</div></section>"
 
 
 def _happened(timeline: Timeline) -> Iterator[str]:

@@ -71,6 +71,7 @@ caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(5
 th,td{text-align:left;vertical-align:top;padding:6px 16px 6px 0;border-top:1px solid var(--rule)}
 th{white-space:nowrap;font-size:13px;font-weight:500;color:var(--muted);border-top:0}
 td:not(:last-child){white-space:nowrap;color:var(--muted);width:1%}
+.bar{display:inline-block;height:11px;margin-right:8px;border-radius:2px;background:var(--site0)}
 summary{cursor:pointer;padding:6px 0;color:var(--site0);font-weight:500}
 :focus-visible{outline:2px solid var(--site0);outline-offset:2px;border-radius:3px}
 .words{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:4px 36px}

@@ -37,7 +37,8 @@ def number(value: float | str) -> str:
 
 def figure(key: str, value: float | str) -> tuple[str, str]:
     """A total's name and value, as the page shows them."""
-    name = {"simulated seconds": "simulated time"}.get(key, key.removesuffix(", seconds"))
+    times = {"simulated seconds": "simulated time", "real seconds": "real time"}
+    name = times.get(key, key.removesuffix(", seconds"))
     is_time = key.endswith("seconds") and not isinstance(value, str)
     return name, duration(float(value)) if is_time else number(value)
 

@@ -22,9 +22,11 @@ MAY_IMPORT = {
     "gossip": {"storage", "gossip"},
     "node": {"storage", "gossip", "node"},
     "simulations": {"storage", "gossip", "node", "simulations"},
-    "cli": {"", "storage", "gossip", "node", "simulations", "cli"},
+    "chaos": {"storage", "gossip", "node", "simulations", "chaos"},
+    "cli": {"", "storage", "gossip", "node", "simulations", "chaos", "cli"},
     "": {"", "storage", "gossip", "node", "cli"},
 }
+SEEDED = {"simulations", "chaos"}  # what is random there is drawn by a seed
 HTTP_FACE = ("node.http", "node.http_*")
 HTTP_FACE_USERS = {"node", "cli", ""}
 
@@ -285,12 +287,12 @@ def seams(sources: Collection[Source], allowed: Mapping[str, Collection[str]]) -
 def _touches(source: Source) -> Iterator[tuple[int, str, str]]:
     """Every use of a banned name: (line, name, seam)."""
     aliases = _aliases(source)
-    seeded = _seeded_randoms(source, aliases) if source.folder == "simulations" else set()
+    seeded = _seeded_randoms(source, aliases) if source.folder in SEEDED else set()
     inside = {id(node.value) for node in source.nodes() if isinstance(node, ast.Attribute)}
     for node in source.nodes():
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            if source.folder == "simulations":
+            if source.folder in SEEDED:
                 names = [name for name in names if name != "random.Random"]
         elif isinstance(node, ast.Name | ast.Attribute) and id(node) not in inside:
             names = [] if node in seeded else [_dotted(node, aliases)]

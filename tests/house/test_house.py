@@ -22,6 +22,7 @@ SEAMS = {
     "node/http_*.py": {"network"},
     "node/logs.py": {"clock"},  # lines carry the machine's time
     "gossip/transport.py": {"network"},
+    "chaos/*": {"clock", "network", "disk", "thread", "process"},
     "cli/*": {"clock", "random", "network", "disk", "thread", "process"},
 }
 PURE = {

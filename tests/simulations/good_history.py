@@ -14,10 +14,12 @@ from anabranch.simulations.history import (
     Append,
     Body,
     Digested,
+    Fed,
     Gauge,
     History,
     Inserted,
     Known,
+    Left,
     Probe,
     Promised,
     Recovered,
@@ -30,6 +32,7 @@ from anabranch.simulations.history import (
 from anabranch.storage.commit import EXPECT_ANY, KEEP, REJECT, Draft
 
 MEMBERS = ("ny1", "lon1", "tok1")
+TOLD = (("p1", "s", 0), ("p2", "s", 1), ("p3", "t", 0))  # what readers are told as settled
 
 
 def draft(name, stream, expected=EXPECT_ANY, policy=REJECT, count=1):
@@ -164,6 +167,13 @@ def _add_events(history):
         for shard, rows in SHARDS.items():
             tell(Shown(64, name, life, "final", shard, 0, rows, running(rows)))
         tell(Digested(65, name, (5, 2), "digest"))
+    acknowledged = [a for a in history.appends if a.node == "ny1" and a.receipt is not None]
+    kept = [(append.draft.commit_id, append.draft.stream) for append in acknowledged]
+    tell(Left(66, "ny1", frozenset(kept)))
+    tell(Left(67, "ny1", frozenset()))
+    for name in MEMBERS:
+        tell(Fed(68, name, 0, TOLD[:2]))
+        tell(Fed(69, name, 2, TOLD[2:]))
 
 
 def restarted():

@@ -23,6 +23,7 @@ from anabranch.simulations.checkers.conditions_met import conditions_are_checked
 from anabranch.simulations.checkers.convergence import all_converged, whole_within
 from anabranch.simulations.checkers.damage import damage_is_healed
 from anabranch.simulations.checkers.invention import nothing_invented
+from anabranch.simulations.checkers.kept import acknowledged_is_kept
 from anabranch.simulations.checkers.liveness import the_rest_goes_on
 from anabranch.simulations.checkers.loss import nothing_lost
 from anabranch.simulations.checkers.payloads import payloads_are_true
@@ -39,6 +40,7 @@ from anabranch.simulations.history import (
     Calm,
     Cut,
     Gauge,
+    Left,
     Read,
     Recovered,
     Refusal,
@@ -379,6 +381,10 @@ def break_what_always_holds(history):
     history.marks.always(False, "an outbox that is full is not empty")
 
 
+def die_without_what_was_acknowledged(history):
+    change(history, Left, lambda event: event.at == 66, found=frozenset())
+
+
 TABLE = [
     (nothing_lost, lose_a_commit),
     (nothing_lost, lose_a_commit_at_one_node),
@@ -441,6 +447,7 @@ TABLE = [
     (damage_is_healed, see_damage_where_there_is_none),
     (damage_is_healed, end_over_a_bug),
     (nothing_piles_up, leave_a_task_behind),
+    (acknowledged_is_kept, die_without_what_was_acknowledged),
     (no_alarms, raise_an_alarm),
     (no_alarms, stay_a_stranger_with_an_empty_disk),
     (no_alarms, break_what_always_holds),
@@ -574,3 +581,16 @@ def test_there_is_time_for_what_has_to_be_carried():
     assert slow == pytest.approx(fast + 20)
     ahead = whole_within(missing_bytes=0, bandwidth=None, **{**usual, "ahead": 7.0})
     assert ahead == pytest.approx(fast + 7)
+
+
+@pytest.mark.parametrize("harm", ["damage", "loss", "roll-back"])
+def test_a_directory_that_was_harmed_need_not_hold_what_was_acknowledged(harm):
+    history = good()
+    die_without_what_was_acknowledged(history)
+    if harm == "damage":
+        history.damages.append(("ny1", "a bit was flipped"))
+    elif harm == "loss":
+        history.lost_disks["ny1"] = 66.5
+    else:
+        history.rolled_back.append(("ny1", 60, 66.5))
+    assert acknowledged_is_kept(history) == []

@@ -9,6 +9,7 @@ from anabranch.simulations.checkers import ONLINE, Judges, violations
 from anabranch.simulations.checkers.agreement import Agreement, Unchanging
 from anabranch.simulations.checkers.causality import Causality
 from anabranch.simulations.checkers.check import folded
+from anabranch.simulations.checkers.feeds import Feeds
 from anabranch.simulations.checkers.late import Late
 from anabranch.simulations.checkers.majority import Majority
 from anabranch.simulations.checkers.order import Order
@@ -19,6 +20,7 @@ from anabranch.simulations.checkers.skew import Skew, allowed_ms
 from anabranch.simulations.checkers.stamps import Stamps
 from anabranch.simulations.history import (
     Digested,
+    Fed,
     History,
     Inserted,
     Promised,
@@ -232,6 +234,29 @@ def tear(history, torn, lost=(0, 3)):
     recover(history, after=after, again=(after, after, after), hurt=True)
 
 
+# -- what readers are told -----------------------------------------------------------------------
+
+
+def tell_a_reader_another_event(history):
+    change(
+        history, Fed, lambda event: event.node == "tok1" and event.number, events=(("p9", "t", 0),)
+    )
+
+
+def leave_out_an_event_that_a_reader_wants(history):
+    change(
+        history, Fed, lambda event: event.node == "tok1" and event.number, events=(("p4", "t", 1),)
+    )
+
+
+def tell_a_reader_what_nobody_told_before(history):
+    history.events.append(Fed(70, "tok1", 9, (("p9", "t", 9),)))
+
+
+def tell_a_reader_an_earlier_event_last(history):
+    history.events.append(Fed(70, "tok1", 3, (("p0", "t", 1),)))
+
+
 TABLE = [
     (Promises, stamp_at_the_promise),
     (Promises, stamp_below_a_promise_from_before_a_restart),
@@ -269,6 +294,10 @@ TABLE = [
     (Recovery, rebuild_less_from_the_log),
     (Recovery, know_of_too_few_that_are_missing),
     (Recovery, rebuild_less_from_a_damaged_log_and_not_know),
+    (Feeds, tell_a_reader_another_event),
+    (Feeds, leave_out_an_event_that_a_reader_wants),
+    (Feeds, tell_a_reader_what_nobody_told_before),
+    (Feeds, tell_a_reader_an_earlier_event_last),
 ]
 
 

@@ -1,0 +1,131 @@
+"""What all faults of real processes have in common: whom they hit, and how nodes come back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ..simulations.history import History
+from ..simulations.plans.kinds import describe
+from ..simulations.plans.plan import Fault, Plan
+from ..simulations.troubles import Tell, Troubles, Undo
+from ..storage.errors import AnabranchError, Unavailable
+from . import wounds
+from .asking import Asker
+from .cluster import Cluster
+
+
+async def _nobody_looks(_: str) -> None:
+    """Nobody wants to know what a node left."""
+
+
+class Blows(Troubles):
+    """What hits nodes, and helps them up again; subclasses have the kinds."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        asker: Asker,
+        history: History,
+        plan: Plan,
+        *,
+        tell: Tell,
+        note: Tell,
+    ) -> None:
+        super().__init__(cluster.ways, plan, tell=tell, note=note)
+        self._cluster = cluster
+        self._asker = asker
+        self._history = history
+        self.kills = 0
+        self._under_trace: set[str] = set()  # nodes: a process has one tracer at most
+        self.after_death: Callable[[str], Awaitable[None]] = _nobody_looks
+
+    @property
+    def now(self) -> list[str]:
+        """What is on, in words."""
+        return [describe(course.fault) for course, _ in self._on.values()]
+
+    async def _start(self, name: str) -> None:
+        """Start a node; one whose directory is refused for its damage gets an empty one."""
+        try:
+            await self._cluster.start(name)
+        except AnabranchError as error:
+            self._note(f"{name} does not start: {error}")
+            if not any(node == name for node, _ in self._history.damages):
+                return
+            if not await self._starts(name):  # it has thrown away a damaged index by now
+                self._wipe(name)
+                await self._starts(name)
+
+    async def _starts(self, name: str) -> bool:
+        with suppress(Unavailable):
+            await self._cluster.start(name)
+        return self._cluster.is_up(name)
+
+    async def _come_back(self, name: str) -> None:
+        """A node that has left joins again."""
+        found = await self._asker.get(name, "/v1/status")
+        if found is None or found[1]["state"] not in {"left", "leaving"}:
+            return
+        await self._cluster.stop(name)
+        with suppress(Unavailable):
+            await self._cluster.start(name, [*self._cluster.command(name), "--join"])
+
+    def _up(self, fault: Fault) -> list[str]:
+        return [name for name in self._nodes(fault) if self._cluster.is_up(name)]
+
+    def _traceable(self, fault: Fault) -> list[str]:
+        """The nodes of a fault that no other one traces; from now on this one does."""
+        names = [name for name in self._up(fault) if name not in self._under_trace]
+        self._under_trace.update(names)
+        return names
+
+    def _let_go(self, name: str) -> None:
+        self._under_trace.discard(name)
+        self._cluster.release(name)
+
+    def _starting(self, names: list[str]) -> Undo | None:
+        async def undo() -> None:
+            await asyncio.gather(*(self._start(name) for name in names))
+
+        return undo if names else None
+
+    async def _killed(self, names: list[str]) -> list[str]:
+        """Kill nodes at once; those that were up."""
+        found = await asyncio.gather(*(self._cluster.kill(name) for name in names))
+        hit = [name for name, done in zip(names, found, strict=True) if done]
+        self.kills += len(hit)
+        for name in hit:
+            await self.after_death(name)
+        return hit
+
+    async def _died(self, name: str) -> None:
+        """A node was killed by somebody else, as was wanted."""
+        self._cluster.died(name)
+        self.kills += 1
+        await self.after_death(name)
+
+    def _pid(self, name: str) -> int:
+        return self._cluster.processes[name].pid
+
+    def _wipe(self, name: str) -> None:
+        self._empty(name)
+        self._history.lost_disks[name] = asyncio.get_running_loop().time()
+        self._note(f"{name} loses its disk")
+
+    def _empty(self, name: str) -> None:
+        data = self._cluster.data(name)
+        for path in data.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _copy(self, name: str) -> Path:
+        to = self._cluster.directory / name / "copy"
+        shutil.rmtree(to, ignore_errors=True)
+        wounds.copy(self._cluster.data(name), to)
+        return to
