@@ -29,9 +29,9 @@ class NodeFaults(Blows):
 
     async def _kill_at(self, _: int, fault: Fault) -> Undo | None:
         times = max(1, round(self._amount(fault)))
-        points = [one for one in POINTS if not one.startswith(("start", "join", "heal"))]
+        points = [one for one in POINTS if not one.startswith(("start", "join"))]
         point = fault.point or self._luck.choice(points if fault.kind == "kill-at" else points[:3])
-        if point.startswith("start"):
+        if point.startswith(("start", "join", "heal")):
             return await self._kill_starting(self._up(fault), point, times)
         names = self._traceable(fault)
         for name in names:
@@ -51,19 +51,26 @@ class NodeFaults(Blows):
         return False
 
     async def _kill_starting(self, names: list[str], point: str, times: int) -> Undo | None:
+        """Kill nodes while they start: as ever, with damage to heal, or as new members."""
         names = await self._killed(names)
         for name in names:
-            command = start_arguments(
-                self._cluster.command(name), point, times, self._cluster.data(name)
-            )
+            data = self._cluster.data(name)
+            if point.startswith("join"):
+                self._wipe(name)
+            elif point.startswith("heal") and (what := wounds.flip_bits(data, self._luck)):
+                self._history.damages.append((name, what))
+            command = start_arguments(self._cluster.command(name), point, times, data)
             self._cluster.hold(name)
             try:
                 await self._cluster.start(name, command)
+                if not await self._cluster.processes[name].ended(AT_POINT_SECONDS):
+                    continue
             except Unavailable:
-                await self._died(name)
-                self._note(f"{name} died at {point}: {POINTS[point].says}")
+                pass
             finally:
                 self._cluster.release(name)
+            await self._died(name)
+            self._note(f"{name} died at {point}: {POINTS[point].says}")
         return self._starting(names)
 
     async def _power(self, _: int, fault: Fault) -> Undo | None:

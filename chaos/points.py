@@ -63,6 +63,11 @@ def _folder(data: Path) -> list[Path]:
     return [data / FOLDER]
 
 
+def _any(_: Path) -> list[Path]:
+    """Whatever is written: after damage the log goes on in a segment that has no name yet."""
+    return []
+
+
 def _all(data: Path) -> list[Path]:
     there = {*log_files(data), *_plain(data), *_half_sealed(data)}
     return [*sorted(there), data / FOLDER, data / "reserve", data, data.parent]
@@ -81,7 +86,7 @@ POINTS: Final[dict[str, Point]] = {
     "seal-rename": Point(["rename"], _half_sealed, _B, "it is synced and compared, not renamed"),
     "seal-name": Point(["rename"], _half_sealed, _A, "it is renamed, its name is not synced"),
     "seal-remove": Point(["unlink"], _plain, _B, "its name is synced, the old file is there"),
-    "heal-write": Point(["pwrite64"], _active, _B, "before what was damaged is written again"),
+    "heal-write": Point(["pwrite64"], _any, _B, "before what was damaged is written again"),
     "join-sync": Point(SYNCS, _all, _B, "before one of the syncs of a node that joins"),
     "start-write": Point(["pwrite64"], _all, _B, "before one of the writes of a start"),
     "start-sync": Point(SYNCS, _all, _B, "before one of the syncs of a start"),

@@ -97,7 +97,7 @@ def target(tally: Tally) -> str:
 def spreads(tally: Tally) -> dict[str, list[tuple[str, int]]]:
     """Histograms of what took how long, in seconds."""
     return {
-        "Seconds from a heal until all nodes were equal": histogram(
+        "Seconds from a heal, or the last restart, until all nodes were equal": histogram(
             tally.whole_after, _WHOLE_EDGES
         ),
         "Seconds that an append took (ack=local)": histogram(tally.took, _TOOK_EDGES),

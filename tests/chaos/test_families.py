@@ -59,6 +59,19 @@ def test_segments_that_are_sealed_while_their_node_dies(tmp_path: Path) -> None:
     assert outcome.tally.kills >= 3
 
 
+def test_nodes_that_die_while_they_heal_or_join(tmp_path: Path) -> None:
+    plan = plan_of(
+        Fault("kill-at", 1.6, 0.2, ("b",), amount=3, point="heal-write"),
+        Fault("kill-at", 1.7, 0.2, ("c",), amount=4, point="join-sync"),
+        trouble=5.0,
+        clients=tuple(replace(client, rate=40.0) for client in CLIENTS),
+    )
+    outcome = well(plan, tmp_path)
+    assert outcome.tally.kills >= 4
+    told = " ".join(moment.label for moment in outcome.timeline.notes)
+    assert "died at heal-write" in told and "died at join-sync" in told
+
+
 def test_power_that_fails_takes_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     plan = plan_of(
         Fault("power", 0.6, 0.3, ("a",)),
