@@ -253,6 +253,10 @@ class Cluster:
                 self.ended_badly.append(f"{name} was asked to stop and {what}")
             return True
 
+    def changing(self, name: str) -> asyncio.Lock:
+        """Held while a node is started, stopped or killed."""
+        return self._changing[name]
+
     def died(self, name: str) -> None:
         """A node was killed by somebody else, as was wanted."""
         self.processes[name].expected = True

@@ -42,10 +42,10 @@ class NodeFaults(Blows):
         return self._starting([name for name, done in zip(names, hit, strict=True) if done])
 
     async def _killed_at(self, name: str, point: str, times: int) -> bool:
-        data = self._cluster.data(name)
+        data, pid = self._cluster.data(name), self._pid(name)
         with suppress(ProcessLookupError, TimeoutError):
-            if await kill_at(self._pid(name), data, point, AT_POINT_SECONDS, times=times):
-                await self._died(name)
+            hit = await kill_at(pid, data, point, AT_POINT_SECONDS, times=times)
+            if hit and await self._died(name, pid):
                 self._note(f"{name} died at {point}: {POINTS[point].says}")
                 return True
         return False
@@ -69,8 +69,8 @@ class NodeFaults(Blows):
                 pass
             finally:
                 self._cluster.release(name)
-            await self._died(name)
-            self._note(f"{name} died at {point}: {POINTS[point].says}")
+            if await self._died(name, self._pid(name)):
+                self._note(f"{name} died at {point}: {POINTS[point].says}")
         return self._starting(names)
 
     async def _power(self, _: int, fault: Fault) -> Undo | None:
@@ -83,18 +83,20 @@ class NodeFaults(Blows):
         return self._starting([name for name, done in zip(names, lost, strict=True) if done])
 
     async def _lose_power(self, name: str) -> bool:
+        pid = self._pid(name)
         try:
-            watch = await Power.watch(self._pid(name), self._cluster.data(name))
+            watch = await Power.watch(pid, self._cluster.data(name))
         except (ProcessLookupError, TimeoutError):
             return False
         await asyncio.sleep(self._luck.uniform(*_POWER_SECONDS))
-        if not self._cluster.processes[name].is_up:
+        process = self._cluster.processes[name]
+        if not process.is_up or process.pid != pid:
             await watch.end()
             return False
-        for what in await watch.cut(self._luck):
-            self._note(f"{name} lost power: {what}")
-        await self._died(name)
-        return True
+        async with self._cluster.changing(name):  # nobody may start it before all is lost
+            for what in await watch.cut(self._luck):
+                self._note(f"{name} lost power: {what}")
+        return await self._died(name, pid)
 
     async def _crash_loop(self, _: int, fault: Fault) -> Undo | None:
         names = await self._killed(self._up(fault))

@@ -102,11 +102,15 @@ class Blows(Troubles):
             await self.after_death(name)
         return hit
 
-    async def _died(self, name: str) -> None:
-        """A node was killed by somebody else, as was wanted."""
+    async def _died(self, name: str, pid: int) -> bool:
+        """Whether a node was killed as was wanted, and nobody has started it again."""
+        process = self._cluster.processes[name]
+        if process.is_up or process.pid != pid:  # another fault was faster
+            return False
         self._cluster.died(name)
         self.kills += 1
         await self.after_death(name)
+        return True
 
     def _pid(self, name: str) -> int:
         return self._cluster.processes[name].pid
