@@ -112,11 +112,6 @@ class Epoch:
                 owed.setdefault(shard, {})[shard, origin] = seq
         return owed
 
-    @cached_property
-    def _floors(self) -> Mapping[int, int]:
-        removed = {one.member.origin: one.member.floor for one in self.removed}
-        return removed | {member.origin: member.floor for member in self.members}
-
     @property
     def majority(self) -> int:
         """How many members are more than half of them."""
@@ -140,12 +135,6 @@ class Epoch:
         """The last sequence of a log that may be held in it; None if there is none."""
         finals = self.finals.get(log[1])
         return None if finals is None else finals.get(log[0], 0)
-
-    def counts(self, log: LogKey, seq: int, stamp: int) -> bool:
-        """Whether a commit has a place in the order: not that of an origin yet to join."""
-        floor = self._floors.get(log[1])
-        limit = self.limit(log)
-        return floor is not None and stamp > floor and (limit is None or seq <= limit)
 
     def extends(self, other: Epoch) -> bool:
         """Whether another epoch is one of those before this one."""
@@ -294,41 +283,6 @@ def _lowered(one: Removed, highest: Mapping[LogKey, int]) -> tuple[tuple[int, in
         (shard, min(seq, highest.get((shard, one.member.origin), 0))) for shard, seq in one.finals
     )
     return tuple((shard, seq) for shard, seq in lowered if seq)
-
-
-def strays(
-    epoch: Epoch,
-    me: int,
-    held: Iterable[tuple[LogKey, int, int, bytes]],
-    given_up: Collection[int] = (),
-) -> list[tuple[LogKey, int]]:
-    """The commits that this node has to append again, in the order of their stamps.
-
-    `held`: (log, sequence, stamp, commit id) of all that it has on disk, what was cut included.
-    `me`: the origin under which it stamps now. `given_up`: origins that can't join any more.
-    A commit has lost its place if it is above the finals of a removed origin, or below the floor
-    of this node's own. Unless a commit with its id has one, it is appended again. To find out
-    anew after a start is as good, so nothing is lost where a crash came between.
-    """
-    placed: set[bytes] = set()
-    lost: dict[bytes, tuple[int, LogKey, int]] = {}
-    for log, seq, stamp, commit_id in held:
-        origin = log[1]
-        if epoch.counts(log, seq, stamp):
-            placed.add(commit_id)
-        elif (
-            origin in epoch.finals
-            or origin in given_up
-            or (origin == me and origin in epoch.joined)
-        ):
-            place = (stamp, log, seq)
-            lost[commit_id] = min(place, lost.get(commit_id, place))
-        elif origin == me:
-            placed.add(commit_id)
-    return [(log, seq) for _, log, seq in sorted(lost[one] for one in lost if one not in placed)]
-
-
-# -- who may be removed, and what it costs ---------------------------------------------------
 
 
 def evictable(

@@ -16,12 +16,13 @@ from anabranch.gossip.epoch import (
     needs_force,
     objection,
     read_epoch,
-    strays,
     successor,
 )
 from anabranch.gossip.frontier import Frontier
 from anabranch.storage.commit import pack
 from anabranch.storage.errors import BadFrame
+
+from .epochs.placing import counts, strays
 
 A, B, C, D = (Member(f"n{one}", f"s{one % 2}", one % 2, one) for one in (1, 2, 3, 4))
 FIRST = Epoch.founded([C, A, B])
@@ -125,7 +126,7 @@ def test_somebody_stays():
 def test_an_origin_that_never_joined_is_given_up_with_nothing():
     epoch = after(Change(remove=(9,)), (5, (0, 9, 4)))
     assert epoch.finals == {9: {}} and epoch.origins == FIRST.origins
-    assert epoch.limit((0, 9)) == 0 and not epoch.counts((0, 9), 1, 99)
+    assert epoch.limit((0, 9)) == 0 and not counts(epoch, (0, 9), 1, 99)
 
 
 def test_force_owes_nobody_what_those_who_are_left_do_not_hold():
@@ -135,7 +136,7 @@ def test_force_owes_nobody_what_those_who_are_left_do_not_hold():
 
 
 @pytest.mark.parametrize(
-    ("log", "seq", "stamp", "counts"),
+    ("log", "seq", "stamp", "has_a_place"),
     [
         ((0, 1), 9, 1, True),
         ((0, 3), 4, 80, True),  # within the finals
@@ -146,9 +147,9 @@ def test_force_owes_nobody_what_those_who_are_left_do_not_hold():
         ((0, 9), 1, 91, False),  # of nobody yet
     ],
 )
-def test_what_counts(log, seq, stamp, counts):
+def test_what_counts(log, seq, stamp, has_a_place):
     epoch = after(Change((D,), (3,)), (90, (0, 3, 4)))
-    assert epoch.counts(log, seq, stamp) is counts
+    assert counts(epoch, log, seq, stamp) is has_a_place
 
 
 HELD = [

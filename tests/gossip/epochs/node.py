@@ -11,6 +11,8 @@ from anabranch.gossip.epoch import Epoch
 from anabranch.gossip.epochs import Epochs, Here
 from anabranch.gossip.frontier import Frontier
 
+from .placing import counts
+
 
 @dataclass
 class Disk:
@@ -349,7 +351,7 @@ class Node:
             for log, commits in self.disk.logs.items()
             if log[0] == shard
             for seq, (stamp, one) in enumerate(commits, 1)
-            if stamp <= until and view.counts(log, seq, stamp)
+            if stamp <= until and counts(view, log, seq, stamp)
         )
         seen = set()
         return [row for row in held if not (row[2] in seen or seen.add(row[2]))]

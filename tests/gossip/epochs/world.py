@@ -9,10 +9,11 @@ more after one was restored from a snapshot may be missing.
 import random
 from bisect import bisect_right
 
-from anabranch.gossip.epoch import Change, Epoch, Member, strays
+from anabranch.gossip.epoch import Change, Epoch, Member
 from anabranch.gossip.epochs import Epochs
 
 from .node import Disk, Node
+from .placing import strays
 
 STEPS = 160
 HEAL_ROUNDS = 60
