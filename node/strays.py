@@ -149,10 +149,15 @@ class Strays:
             del self._keys[held.shard]
         self._oldest = None
 
+    def first(self, shard: int) -> OrderKey | None:
+        """The place that the first stray of a shard has lost."""
+        keys = self._keys.get(shard)
+        return keys[0] if keys else None
+
     def limit(self, shard: int, watermark: int) -> int:
         """How far a shard may be settled here, if the rest allows so much."""
-        keys = self._keys.get(shard)
-        return min(watermark, keys[0][0] - 1) if keys else watermark
+        first = self.first(shard)
+        return watermark if first is None else min(watermark, first[0] - 1)
 
     @property
     def oldest(self) -> int | None:

@@ -101,6 +101,7 @@ class Settled(NamedTuple):
     row: Row
     on_disk_at: tuple[str, ...]  # of those that are members as the node knows them
     members: int = 0  # how many these are; 0: all that the world began with
+    stray: OrderKey | None = None  # the first one of the shard there that had no place in the order
 
 
 class Shown(NamedTuple):

@@ -40,6 +40,7 @@ from .roots import Roots, hashes_are_true
 from .shown_once import shown_once
 from .skew import Skew, stamps_near_time
 from .stamps import Stamps, stamps_grow
+from .stray import BelowStrays, final_below_strays
 from .transfers import catching_up_is_cheap
 from .trees import trees_are_true
 
@@ -58,6 +59,7 @@ ONLINE: tuple[type[Check], ...] = (
     Roots,
     Recovery,
     Feeds,
+    BelowStrays,
 )
 
 _FOLDED: tuple[Function, ...] = (
@@ -73,6 +75,7 @@ _FOLDED: tuple[Function, ...] = (
     hashes_are_true,
     recovery_is_exact,
     readers_agree,
+    final_below_strays,
 )
 
 WHOLE: tuple[Function, ...] = (

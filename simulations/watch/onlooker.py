@@ -134,11 +134,12 @@ class Life:
             if settled and self.over:
                 watcher.history.alarms.append(f"{self.name} settled commits after its end")
             at, number = self._time(), counts.get(shard, 0)
+            stray = self.node.strays.first(shard)
             for held in settled:
                 there, members = watcher.on_disk_at(shard, held.key[2], held.seq), self.node.members
                 where, count = tuple(one for one in there if one in members), len(members.table)
                 row = row_of_held(held)
-                watcher.tell(Settled(at, self.name, self.number, number, row, where, count))
+                watcher.tell(Settled(at, self.name, self.number, number, row, where, count, stray))
                 number += 1
             counts[shard] = number
             return settled

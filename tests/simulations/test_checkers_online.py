@@ -18,6 +18,7 @@ from anabranch.simulations.checkers.recovery import Recovery
 from anabranch.simulations.checkers.roots import Roots
 from anabranch.simulations.checkers.skew import Skew, allowed_ms
 from anabranch.simulations.checkers.stamps import Stamps
+from anabranch.simulations.checkers.stray import BelowStrays
 from anabranch.simulations.history import (
     Digested,
     Fed,
@@ -234,6 +235,10 @@ def tear(history, torn, lost=(0, 3)):
     recover(history, after=after, again=(after, after, after), hurt=True)
 
 
+def settle_above_a_stray(history):
+    change(history, Settled, lambda event: event.number == 1, stray=(1, 0, 9))
+
+
 # -- what readers are told -----------------------------------------------------------------------
 
 
@@ -294,6 +299,7 @@ TABLE = [
     (Recovery, rebuild_less_from_the_log),
     (Recovery, know_of_too_few_that_are_missing),
     (Recovery, rebuild_less_from_a_damaged_log_and_not_know),
+    (BelowStrays, settle_above_a_stray),
     (Feeds, tell_a_reader_another_event),
     (Feeds, leave_out_an_event_that_a_reader_wants),
     (Feeds, tell_a_reader_what_nobody_told_before),
