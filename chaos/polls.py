@@ -23,6 +23,7 @@ class Look:
 
     up: bool = False
     state: str = "down"
+    origin: str = ""
     settled: int = 0
     tentative: int = 0
     lag: float = nan  # seconds that its watermark is behind
@@ -104,6 +105,7 @@ def _look_of(status: dict[str, Any], digest: dict[str, Any], size: Size | None) 
     return Look(
         up=True,
         state=status["state"],
+        origin=status["origin"],
         settled=digest["settled"]["commits"],
         tentative=digest["tentative_commits"],
         lag=nan if mark["age_seconds"] is None else mark["age_seconds"],

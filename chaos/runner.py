@@ -128,7 +128,7 @@ class Run:
 
     def state(self) -> State:
         """How it goes."""
-        self._count()
+        self.tally.acknowledged = self.course.accepted.total()
         on = [] if self._troubles is None else self._troubles.now
         looks = self._polls.now if hasattr(self, "_polls") else {}
         return State(
@@ -187,10 +187,10 @@ class Run:
     async def _live(self) -> None:
         self._enter("start")
         await asyncio.gather(*(self.cluster.start(name) for name in self.names))
-        await self._until_whole(FORM_SECONDS, "the cluster does not form")
+        whole = await self._until_whole(FORM_SECONDS, "the cluster does not form")
         self.tally.whole_after.clear()
         self.tally.whole_within.clear()
-        for number, plan in self._plans():
+        for number, plan in self._plans() if whole else ():
             self.tally.rounds = number + 1
             if not await self._round(plan):
                 break
@@ -279,7 +279,11 @@ class Run:
         """Look at everything, again and again."""
         while True:
             began = self._loop.time()
-            self.course.sample(await self._polls.look())
+            looks = await self._polls.look()
+            self.course.sample(looks)
+            self._origins |= {
+                int(one.origin, 16): name for name, one in looks.items() if one.origin
+            }
             await self._polls.read()
             await asyncio.sleep(max(0.05, began + POLL_SECONDS - self._loop.time()))
 
@@ -372,13 +376,11 @@ class Run:
         self.history.events.append(Left(at, name, found))
 
     def _note_end(self) -> None:
-        """Who was not there, what was not linked, and under which origins they stamped."""
+        """Who was not there, and what was not linked."""
         for name, look in self._polls.now.items():
             if not look.up:
                 self.history.absent.add(name)
             self.history.unlinked += [f"{name} - {other}" for other in look.unlinked]
-            for origin in look.frontier:
-                self._origins.setdefault(int(origin, 16), "")
 
     def _judge(self) -> Outcome:
         history, known = self.history, {}  # type: ignore[var-annotated]
