@@ -83,12 +83,18 @@ class DiskFaults(Blows):
             ),
         )
 
+    async def _write_full(self, _: int, fault: Fault) -> Undo | None:
+        return await self._traced(fault, lambda name: tracing.failing_writes(self._pid(name)))
+
+    async def _write_fails(self, number: int, fault: Fault) -> Undo | None:
+        return await self._disk_fails(number, fault)
+
     async def _disk_fails(self, _: int, fault: Fault) -> Undo | None:
         """The node has to end by itself, and says so by its status."""
         names = self._traceable(fault)
         for name in names:
             self._cluster.hold(name)
-        await asyncio.gather(*(self._fail_disk(name) for name in names))
+        await asyncio.gather(*(self._fail_disk(name, fault.kind) for name in names))
 
         async def undo() -> None:
             for name in names:
@@ -97,10 +103,13 @@ class DiskFaults(Blows):
 
         return undo if names else None
 
-    async def _fail_disk(self, name: str) -> None:
+    async def _fail_disk(self, name: str, kind: str) -> None:
         process = self._cluster.processes[name]
         try:
-            trace = await tracing.failing_syncs(self._pid(name), self._cluster.data(name))
+            if kind == "write-fails":
+                trace = await tracing.failing_writes(self._pid(name), "EIO")
+            else:
+                trace = await tracing.failing_syncs(self._pid(name), self._cluster.data(name))
         except (ProcessLookupError, TimeoutError):
             return
         ended = await process.ended(_ENDS_SECONDS)
@@ -111,7 +120,7 @@ class DiskFaults(Blows):
             await self.after_death(name)
         if not ended or status != ENDED_FOR_DOUBT:
             what = f"ended with status {status}" if ended else "went on"
-            self._history.alarms.append(f"{name} {what} when its disk confirmed nothing")
+            self._history.alarms.append(f"{name} {what} when its disk failed")
 
     async def _bit_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._cluster.stop(name)]

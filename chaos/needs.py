@@ -41,6 +41,8 @@ NEEDS: Final[dict[str, tuple[Need, ...]]] = {
     "disk-slow": (STRACE, TRACING),
     "disk-stall": (STRACE, TRACING),
     "disk-fails": (STRACE, TRACING),
+    "write-fails": (STRACE, TRACING),
+    "write-full": (STRACE, TRACING),
     "misread": (STRACE, TRACING),
     "crash-writing": (STRACE, TRACING),
     "kill-at": (STRACE, TRACING),

@@ -65,6 +65,8 @@ KINDS: dict[str, Kind] = {
     "kill-at": _real("node", 1.0, "th time", "a process is killed at a named point"),
     "power": _real("node", None, "", "a node loses power: what was not synced is gone"),
     "crash-loop": _real("node", 3.0, "times", "a node is killed, and again while it starts"),
+    "write-fails": _real("disk", None, "", "a write to the log fails: the node has to end"),
+    "write-full": _real("disk", None, "", "writes find no room, whatever the file system says"),
     "twin": _real("members", None, "", "a copy of a directory runs beside the original"),
 }
 SIMULATED = tuple(name for name, of in KINDS.items() if not of.real_only)

@@ -98,6 +98,16 @@ def test_disks_that_fail_stall_and_rot(tmp_path: Path) -> None:
     assert len(outcome.history.damages) >= 3
 
 
+def test_writes_that_fail(tmp_path: Path) -> None:
+    plan = plan_of(
+        Fault("write-full", 0.6, 1.5, ("a",)),
+        Fault("write-fails", 0.8, 0.3, ("b",)),
+        Fault("write-fails", 2.4, 0.3, ("a",)),
+    )
+    outcome = well(plan, tmp_path)
+    assert outcome.tally.refused["DiskFull"] > 0
+
+
 def test_clocks_that_drift_jump_and_swing(tmp_path: Path) -> None:
     plan = plan_of(
         Fault("drift", 0.6, 1.0, ("a",)),

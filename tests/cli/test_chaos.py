@@ -79,5 +79,8 @@ def test_a_plan_is_run_and_told(capfd, tmp_path: Path):
     assert f"Draw it again: anabranch chaos {file} --seed 4" in " ".join(told.out.split())
     assert f"logs of all nodes are in {data}" in " ".join(told.err.split())
     text = page.read_text()
-    assert "One dies" in text and "Seconds from a heal, or the last restart, until all nodes were equal" in text
+    assert (
+        "One dies" in text
+        and "Seconds from a heal, or the last restart, until all nodes were equal" in text
+    )
     assert page.with_suffix(".png").stat().st_size > 1000
