@@ -39,7 +39,6 @@ _LASTS_SECONDS = (0.05, 0.5, 2.0, 5.0, 12.0)
 _FROZEN = 0.2  # share of faults that last until the heal
 EVERY_SECONDS = 3.0  # there is a fault so often, in the mean
 CLIENT_RATE = 12.0  # operations a second of each of three clients
-SCRUB_SECONDS = 4.0  # so that damage is found within a round
 SEGMENT_BYTES = 64 * 1024  # small, so that segments are sealed and read again all the time
 
 
@@ -48,7 +47,6 @@ def tuning(luck: Generator) -> Tuning:
     return Tuning(
         segment_bytes=luck.choice([SEGMENT_BYTES, 4 * SEGMENT_BYTES]),
         compare_seconds=luck.choice([1.0, 3.0]),
-        scrub_seconds=SCRUB_SECONDS,
         all_confirm=True,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from .tally import BYTES_PER_SECOND, WHOLE_SECONDS, Tally, growth
 
 ROOM_BYTES = 192 * 1024 * 1024  # of a disk that can be full
 FORM_SECONDS = 40.0  # for all nodes to start and meet
-SCRUB_SECONDS_MAX = 30.0  # in which a node reads its disk, if that is to be waited for
+SCRUB_SECONDS_MAX = 4.0  # in which a node reads all of its disk
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 CLOCKS = frozenset({"clock", "drift", "strobe", "reboot"})  # kinds that need a clock to set wrong
 ROOMS = frozenset({"disk-full", "no-room"})
@@ -81,6 +81,9 @@ class Run:
     ) -> None:
         if kernel:
             check_kinds(kinds)
+        # Damage has to be found within the run, whatever is usual.
+        scrub = min(base.tuning.scrub_seconds, SCRUB_SECONDS_MAX)
+        base = replace(base, tuning=replace(base.tuning, scrub_seconds=scrub))
         self._base = base
         self._rounds = rounds
         self._kinds = frozenset(kinds)
@@ -236,7 +239,7 @@ class Run:
         self.course.timeline.healed_at = self._loop.time()
         self._enter("quiesce")
         whole = await self._until_whole(plan.patience, "", self._allowed(plan, before))
-        if whole and plan.tuning.scrub_seconds <= SCRUB_SECONDS_MAX:
+        if whole:
             whole = await self._scrubbed(plan, {name for name, _ in self.history.damages[harmed:]})
         await self._polls.read()
         await self._read_within()
@@ -256,7 +259,7 @@ class Run:
             return True
         self._enter("scrub")
         wanted = {name: self._polls.now[name].scrubs + 2 for name in harmed}
-        deadline = self._loop.time() + 4 * plan.tuning.scrub_seconds + plan.patience
+        deadline = self._loop.time() + 4 * SCRUB_SECONDS_MAX + plan.patience
         while any(self._polls.now[name].scrubs < passes for name, passes in wanted.items()):
             if self._loop.time() > deadline:
                 self.history.alarms.append(f"{', '.join(harmed)} did not read their disks in time")

@@ -84,3 +84,20 @@ def test_a_plan_is_run_and_told(capfd, tmp_path: Path):
         and "Seconds from a heal, or the last restart, until all nodes were equal" in text
     )
     assert page.with_suffix(".png").stat().st_size > 1000
+
+
+def test_the_sites_and_settings_of_a_cluster_file_are_tried(tmp_path):
+    from anabranch.cli.chaos import _like
+
+    file = tmp_path / "cluster.toml"
+    members = [("n1", "dc1", 1), ("n2", "dc1", 2), ("n3", "dc2", 3)]
+    text = '[cluster]\nname = "x"\nshards = 5\nevict_after = 12\n[tuning]\nheartbeat = 0.3\n'
+    text += "".join(
+        f'[[member]]\nname = "{name}"\nsite = "{site}"\nurl = "http://10.0.0.{port}:7000"\n'
+        for name, site, port in members
+    )
+    file.write_text(text)
+    plan = _like(file, 3)
+    assert plan.nodes == ("dc1-1", "dc1-2", "dc2-1") and plan.shards == 5
+    assert [plan.site_of(name) for name in plan.nodes] == ["dc1-", "dc1-", "dc2-"]
+    assert plan.tuning.heartbeat_seconds == 0.3 and plan.tuning.evict_after_seconds == 12
