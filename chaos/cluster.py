@@ -21,11 +21,11 @@ from ..simulations.plans.plan import Plan
 from ..simulations.troubles import Roads
 from ..simulations.world.weather import Route
 from ..storage.errors import ConfigError, Unavailable
-from .clocks import FakedClock, sweep
-from .kernel import KernelWays
+from .injection.clocks import FakedClock, sweep
+from .injection.rooms import Room
+from .links.kernel import KernelWays
+from .links.wires import Wires
 from .process import Process
-from .rooms import Room
-from .wires import Wires
 
 READY_SECONDS = 30.0  # a start; recovery of a large log under load takes a while
 STOP_SECONDS = 20.0

@@ -24,9 +24,9 @@ from ..storage.limits import DISK_RESERVE_BYTES
 from .asking import Asker, is_true
 from .cluster import NODE, Cluster
 from .course import Course
-from .faults import RealTroubles
+from .faults.real import RealTroubles
 from .judge import resolve
-from .kernel import check_kinds
+from .links.kernel import check_kinds
 from .polls import POLL_SECONDS, Look, Polls, parted
 from .readers import Readers
 from .reading import Directory, Looked

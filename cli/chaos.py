@@ -154,8 +154,8 @@ def chaos(  # noqa: PLR0913, PLR0917
 
 
 def _list(as_json: bool) -> None:
-    from ..chaos.needs import NEEDS
-    from ..chaos.points import POINTS
+    from ..chaos.injection.needs import NEEDS
+    from ..chaos.injection.points import POINTS
     from ..simulations.plans.kinds import KINDS
     from .show import cell, console, print_json, table
 
@@ -221,8 +221,8 @@ def _rounds_of(drawn: Drawn, kernel: bool) -> tuple[Plan, Rounds, Sequence[str]]
 
 def _possible(kinds: Sequence[str], kernel: bool) -> tuple[str, ...]:
     """The kinds that this machine has the tools for; the others are named."""
-    from ..chaos.kernel import POSSIBLE
-    from ..chaos.needs import missing
+    from ..chaos.injection.needs import missing
+    from ..chaos.links.kernel import POSSIBLE
     from ..simulations.plans.kinds import KINDS
 
     if kernel:
@@ -267,9 +267,9 @@ def _directory(given: Path | None) -> Path:
 def _run(
     base: Plan, rounds: Rounds, kinds: Sequence[str], directory: Path, kernel: bool, verbose: bool
 ) -> Outcome:
-    from ..chaos.kernel import check_kinds
+    from ..chaos.injection.needs import require
+    from ..chaos.links.kernel import check_kinds
     from ..chaos.loop import run as run_loop
-    from ..chaos.needs import require
     from ..chaos.runner import Run
     from ..storage.errors import ConfigError
     from .chaos_view import watching

@@ -10,8 +10,8 @@ import pytest
 
 from anabranch.chaos.cluster import NODE
 from anabranch.chaos.draw import shifted
+from anabranch.chaos.injection.needs import missing
 from anabranch.chaos.loop import run
-from anabranch.chaos.needs import missing
 from anabranch.chaos.report import problems
 from anabranch.chaos.runner import Outcome, Run, kinds_of
 from anabranch.node.config import Tuning

@@ -15,8 +15,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from anabranch.chaos import clocks
-from anabranch.chaos.clocks import FakedClock, find_library, sweep
+from anabranch.chaos.injection import clocks
+from anabranch.chaos.injection.clocks import FakedClock, find_library, sweep
 from anabranch.cli.demo_cluster import free_ports
 from anabranch.storage.errors import ConfigError
 

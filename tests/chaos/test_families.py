@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from anabranch.chaos.draw import base_plan, drawn_kinds, round_of
+from anabranch.chaos.injection.needs import missing
 from anabranch.chaos.loop import run
-from anabranch.chaos.needs import missing
 from anabranch.chaos.report import problems
 from anabranch.chaos.runner import Outcome, Run
 from anabranch.simulations.plans.plan import Fault, Site

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anabranch.chaos.frames import WHOLE_BYTES_MAX, Cutter, Kind, opens_websocket
+from anabranch.chaos.links.frames import WHOLE_BYTES_MAX, Cutter, Kind, opens_websocket
 
 ASKS = b"GET /v1/link HTTP/1.1\r\nHost: b\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n"
 GRANTS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"

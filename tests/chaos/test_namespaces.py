@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from anabranch.chaos import namespaces
-from anabranch.chaos.namespaces import Namespaces
+from anabranch.chaos.links import namespaces
+from anabranch.chaos.links.namespaces import Namespaces
 from anabranch.storage.errors import ConfigError
 
 PORT = 7000
@@ -168,7 +168,7 @@ def test_a_rate_slows_what_a_node_sends(network, children):
 
 def test_what_a_killed_process_left_is_swept_by_the_next(network):
     code = (
-        "import os, signal; from anabranch.chaos.namespaces import Namespaces\n"
+        "import os, signal; from anabranch.chaos.links.namespaces import Namespaces\n"
         "Namespaces(['x', 'y']).open(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     process = subprocess.Popen([sys.executable, "-c", code])

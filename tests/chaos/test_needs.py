@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anabranch.chaos.needs import _REMEDIES, NEEDS, may_trace, missing, require
+from anabranch.chaos.injection.needs import _REMEDIES, NEEDS, may_trace, missing, require
 from anabranch.storage.errors import ConfigError
 
 ALL = list(NEEDS)

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from anabranch.chaos.points import POINTS, kill_at, start_arguments
-from anabranch.chaos.tracing import gone
+from anabranch.chaos.injection.points import POINTS, kill_at, start_arguments
+from anabranch.chaos.injection.tracing import gone
 from anabranch.storage.errors import ConfigError
 
 from ..node.processes import Cluster

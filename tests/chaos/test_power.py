@@ -10,7 +10,7 @@ from random import Random
 import aiohttp
 import pytest
 
-from anabranch.chaos.power import Kept, Power, damage, durable, steps
+from anabranch.chaos.injection.power import Kept, Power, damage, durable, steps
 from anabranch.storage.errors import DamagedLog
 
 from ..node.processes import Cluster

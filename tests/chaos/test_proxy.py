@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from anabranch.chaos.lanes import Lane
-from anabranch.chaos.proxy import Proxy
-from anabranch.chaos.stream import HELD_BYTES_MAX
+from anabranch.chaos.links.lanes import Lane
+from anabranch.chaos.links.proxy import Proxy
+from anabranch.chaos.links.stream import HELD_BYTES_MAX
 from anabranch.simulations.world.weather import Route, Weather
 
 GRANTS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"

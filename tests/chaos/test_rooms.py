@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anabranch.chaos.rooms import Room
+from anabranch.chaos.injection.rooms import Room
 from anabranch.storage.disk import FileDisk
 from anabranch.storage.errors import ConfigError, DiskFull
 
@@ -70,7 +70,7 @@ def test_a_busy_room_is_unmounted_too(room):
 def test_a_room_ends_with_its_process(room, tmp_path):
     directory = tmp_path / "other"
     code = (
-        "import sys; from pathlib import Path; from anabranch.chaos.rooms import Room\n"
+        "import sys; from pathlib import Path; from anabranch.chaos.injection.rooms import Room\n"
         "room = Room(Path(sys.argv[1]), 1 << 20); print(room.free())"
     )
     command = [sys.executable, "-c", code, str(directory)]

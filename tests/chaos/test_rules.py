@@ -10,7 +10,7 @@ from anabranch.chaos.asking import Request, is_true
 from anabranch.chaos.cluster import cluster_text, free_ports
 from anabranch.chaos.draw import _ONCE, base_plan, drawn_kinds, round_of, shifted
 from anabranch.chaos.judge import resolve
-from anabranch.chaos.kernel import check_kinds
+from anabranch.chaos.links.kernel import check_kinds
 from anabranch.chaos.polls import Look, parted
 from anabranch.chaos.process import Size
 from anabranch.chaos.tally import Tally, growth, histogram, share_of

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from anabranch.chaos import tracing
+from anabranch.chaos.injection import tracing
 from anabranch.storage.errors import ConfigError
 
 from .traced import Child, arguments, needs_strace, readable_end, starting, until

@@ -3,7 +3,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from anabranch.chaos.wires import Wires
+from anabranch.chaos.links.wires import Wires
 from anabranch.simulations.world.weather import Route, Weather
 
 

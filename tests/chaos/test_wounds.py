@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from anabranch.chaos import wounds
+from anabranch.chaos.injection import wounds
 from anabranch.storage.disk import FileDisk
 from anabranch.storage.errors import ConfigError, DamagedIndex, DirectoryInUse
 from anabranch.storage.files import LogFiles

@@ -17,11 +17,11 @@ from random import Random
 from tempfile import mkdtemp
 from typing import Final
 
-from ..storage.disk import Disk, FileDisk
-from ..storage.errors import ConfigError, DirectoryInUse
-from ..storage.scan import Scan
-from ..storage.sealed import directory_of
-from ..storage.segment import FOLDER, Found, Segment, sealed_name, segment_name, segments_of
+from ...storage.disk import Disk, FileDisk
+from ...storage.errors import ConfigError, DirectoryInUse
+from ...storage.scan import Scan
+from ...storage.sealed import directory_of
+from ...storage.segment import FOLDER, Found, Segment, sealed_name, segment_name, segments_of
 
 INDEX: Final = "index"
 _LOCKS: Final = {"lock", "LOCK"}  # a node's, and RocksDB's

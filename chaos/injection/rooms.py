@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from ..storage.errors import ConfigError
+from ...storage.errors import ConfigError
 
 _TRIES: Final = 20  # the node may write while its room is being filled
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from ..simulations.plans.plan import Fault
-from ..simulations.troubles import Undo
-from ..storage.errors import Unavailable
-from . import wounds
-from .points import POINTS, kill_at, start_arguments
-from .power import Power
-from .troubles import Blows
+from ...simulations.plans.plan import Fault
+from ...simulations.troubles import Undo
+from ...storage.errors import Unavailable
+from ..injection import wounds
+from ..injection.points import POINTS, kill_at, start_arguments
+from ..injection.power import Power
+from .blows import Blows
 
 AT_POINT_SECONDS = 6.0  # how long a node may take to come to the point at which it is to die
 _POWER_SECONDS = (0.3, 1.2)  # of writes before power is lost

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ..simulations.history import History
-from ..simulations.plans.kinds import describe
-from ..simulations.plans.plan import Fault, Plan
-from ..simulations.troubles import Tell, Troubles, Undo
-from ..storage.errors import AnabranchError, Unavailable
-from . import wounds
-from .asking import Asker
-from .cluster import Cluster
+from ...simulations.history import History
+from ...simulations.plans.kinds import describe
+from ...simulations.plans.plan import Fault, Plan
+from ...simulations.troubles import Tell, Troubles, Undo
+from ...storage.errors import AnabranchError, Unavailable
+from ..asking import Asker
+from ..cluster import Cluster
+from ..injection import wounds
 
 
 async def _nobody_looks(_: str) -> None:

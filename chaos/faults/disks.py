@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random as Generator
 
-from ..simulations.plans.plan import Fault
-from ..simulations.troubles import Undo, nothing
-from ..storage.limits import DISK_RESERVE_BYTES
-from . import tracing, wounds
-from .tracing import Tracing
-from .troubles import Blows
+from ...simulations.plans.plan import Fault
+from ...simulations.troubles import Undo, nothing
+from ...storage.limits import DISK_RESERVE_BYTES
+from ..injection import tracing, wounds
+from ..injection.tracing import Tracing
+from .blows import Blows
 
 SYNC_SECONDS = 0.005  # that a disk takes, to be multiplied by `disk-slow`
 STALL_SECONDS = 3.0  # of one sync on a disk that stalls

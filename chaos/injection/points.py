@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-from ..storage.errors import ConfigError
-from ..storage.segment import FOLDER, TEMPORARY, segment_name
+from ...storage.errors import ConfigError
+from ...storage.segment import FOLDER, TEMPORARY, segment_name
 from .tracing import SYNCS, Tracing, attach, command, gone, log_files
 
 _HELD_SECONDS: Final = 30  # far longer than we need to see that a thread is held

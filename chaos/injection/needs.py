@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..storage.errors import ConfigError
+from ...storage.errors import ConfigError
 from .clocks import find_library
 
 _TRACE_SECONDS: Final = 10.0

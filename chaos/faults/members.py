@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 
-from ..simulations.plans.plan import Fault
-from ..simulations.troubles import Undo, nothing
-from . import wounds
-from .troubles import Blows
+from ...simulations.plans.plan import Fault
+from ...simulations.troubles import Undo, nothing
+from ..injection import wounds
+from .blows import Blows
 
 _ORDER_SECONDS = 1.0  # that a node waits for a change it was told of; it goes on wanting it
 

@@ -28,7 +28,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-from ..storage.errors import DiskError
+from ...storage.errors import DiskError
 from .tracing import GONE_SECONDS, SYNCS, Tracing, attach, command, folder_of, gone
 
 INDEX: Final = "index"  # a cache: what becomes of it does not count

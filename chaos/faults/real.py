@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from ..simulations.plans.plan import Fault
-from ..simulations.troubles import Undo, nothing
-from .disk_faults import DiskFaults
-from .member_faults import MemberFaults
-from .node_faults import NodeFaults
+from ...simulations.plans.plan import Fault
+from ...simulations.troubles import Undo, nothing
+from .disks import DiskFaults
+from .members import MemberFaults
+from .nodes import NodeFaults
 
 
 class RealTroubles(DiskFaults, NodeFaults, MemberFaults):

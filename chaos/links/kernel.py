@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ..simulations.plans.kinds import KINDS
-from ..simulations.world.weather import Route, Weather
-from ..storage.errors import ConfigError
+from ...simulations.plans.kinds import KINDS
+from ...simulations.world.weather import Route, Weather
+from ...storage.errors import ConfigError
 from .namespaces import Namespaces
 
 PORT = 7100  # the same in each namespace

@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Final
 
-from ..storage.errors import ConfigError
+from ...storage.errors import ConfigError
 
 _NAMESPACE: Final = re.compile(r"anabranch-(\d+-\d+)(?:-.*)?")
 _LINK: Final = re.compile(r"ab(\d+-\d+)")

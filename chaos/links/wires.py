@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import permutations
 
-from ..simulations.world.weather import Route, Weather
+from ...simulations.world.weather import Route, Weather
 from .lanes import Lane
 from .proxy import LOOPBACK, Proxy
 

@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..storage.errors import ConfigError
-from ..storage.segment import FOLDER, segment_name
+from ...storage.errors import ConfigError
+from ...storage.segment import FOLDER, segment_name
 
 ATTACH_SECONDS: Final = 15.0  # of a process with a hundred threads, on a machine with much to do
 DETACH_SECONDS: Final = 5.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random as Generator
 from typing import Protocol
 
-from ..simulations.world.weather import Route, Weather, combine, flip_a_bit, resend_seconds
+from ...simulations.world.weather import Route, Weather, combine, flip_a_bit, resend_seconds
 from .frames import Kind, Unit
 
 AT_ONCE = Route(latency_seconds=0.0)  # loopback as it is

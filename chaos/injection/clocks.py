@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..storage.errors import ConfigError
+from ...storage.errors import ConfigError
 
 _PLACES: Final = (
     "/usr/lib/*/faketime/",

@@ -1,0 +1,1 @@
+"""What faults are made with: strace, faked clocks, small file systems, damaged files."""

@@ -1,0 +1,1 @@
+"""The ways between nodes: proxies for each directed link, or the kernel's own network."""
