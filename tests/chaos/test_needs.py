@@ -62,6 +62,6 @@ def test_everything_in_the_table_has_a_remedy():
 
 
 def test_whether_tracing_is_allowed_is_tried_out(monkeypatch):
-    assert may_trace() in {True, False}
+    assert may_trace.__wrapped__() in {True, False}
     monkeypatch.setenv("PATH", "")
-    assert may_trace() is False
+    assert may_trace.__wrapped__() is False
