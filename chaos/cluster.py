@@ -185,7 +185,9 @@ class Cluster:
         clock = self.clocks.get(name)
         return {} if clock is None else clock.environment()
 
-    async def start(self, name: str, command: Sequence[str] | None = None) -> None:
+    async def start(
+        self, name: str, command: Sequence[str] | None = None, *, traced: bool = False
+    ) -> None:
         """Start a node and wait until it answers. Raises Unavailable if it does not."""
         process = self.processes[name]
         async with self._changing[name]:
@@ -193,7 +195,7 @@ class Cluster:
                 return
             held = self.hold(name)
             try:
-                process.start(command or self.command(name), self.environment(name))
+                process.start(command or self.command(name), self.environment(name), traced=traced)
                 self.starts[name] += 1
                 await self._until_it_answers(name)
                 self.on_change(f"{name} starts")

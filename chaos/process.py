@@ -38,6 +38,7 @@ class Process:
         self.log = log
         self.lives = 0
         self.paused = False
+        self.traced = False  # for the whole of this life
         self.expected = True  # whether it may be gone: nobody has started it, or it was ended
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.kill_now)
@@ -63,8 +64,10 @@ class Process:
         """Whether it ended by itself."""
         return not self.expected and not self.is_up
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it; does not wait."""
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str], *, traced: bool = False
+    ) -> None:
+        """Start it; does not wait. `traced`: the command has it traced, so nobody else can."""
         assert not self.is_up, "one at a time"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -76,7 +79,7 @@ class Process:
                 start_new_session=True,
             )
         self.lives += 1
-        self.paused, self.expected = False, False
+        self.paused, self.expected, self.traced = False, False, traced
 
     async def kill(self) -> bool:
         """End it without warning. False if it was not up."""

@@ -12,10 +12,13 @@ from ...simulations.history import History
 from ...simulations.plans.kinds import describe
 from ...simulations.plans.plan import Fault, Plan
 from ...simulations.troubles import Tell, Troubles, Undo
-from ...storage.errors import AnabranchError, Unavailable
+from ...storage.errors import AnabranchError, ConfigError, Unavailable
 from ..asking import Asker
 from ..cluster import Cluster
 from ..injection import wounds
+
+# What attaching to a process raises that dies in that moment, or stands still.
+NOT_TRACED = (ProcessLookupError, TimeoutError, ConfigError)
 
 
 async def _nobody_looks(_: str) -> None:
@@ -79,7 +82,11 @@ class Blows(Troubles):
 
     def _traceable(self, fault: Fault) -> list[str]:
         """The nodes of a fault that no other one traces; from now on this one does."""
-        names = [name for name in self._up(fault) if name not in self._under_trace]
+        names = [
+            name
+            for name in self._up(fault)
+            if name not in self._under_trace and not self._cluster.processes[name].traced
+        ]
         self._under_trace.update(names)
         return names
 

@@ -12,7 +12,7 @@ from ...simulations.troubles import Undo, nothing
 from ...storage.limits import DISK_RESERVE_BYTES
 from ..injection import tracing, wounds
 from ..injection.tracing import Tracing
-from .blows import Blows
+from .blows import NOT_TRACED, Blows
 
 SYNC_SECONDS = 0.005  # that a disk takes, to be multiplied by `disk-slow`
 STALL_SECONDS = 3.0  # of one sync on a disk that stalls
@@ -54,7 +54,7 @@ class DiskFaults(Blows):
             self._cluster.hold(name)
             try:
                 on.append((name, await attach(name)))
-            except (ProcessLookupError, TimeoutError):
+            except NOT_TRACED:
                 self._let_go(name)
 
         async def undo() -> None:
@@ -110,7 +110,7 @@ class DiskFaults(Blows):
                 trace = await tracing.failing_writes(self._pid(name), "EIO")
             else:
                 trace = await tracing.failing_syncs(self._pid(name), self._cluster.data(name))
-        except (ProcessLookupError, TimeoutError):
+        except NOT_TRACED:
             return
         ended = await process.ended(_ENDS_SECONDS)
         await trace.detach()

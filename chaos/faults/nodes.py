@@ -11,7 +11,7 @@ from ...storage.errors import Unavailable
 from ..injection import wounds
 from ..injection.points import POINTS, kill_at, start_arguments
 from ..injection.power import Power
-from .blows import Blows
+from .blows import NOT_TRACED, Blows
 
 AT_POINT_SECONDS = 6.0  # how long a node may take to come to the point at which it is to die
 _POWER_SECONDS = (0.3, 1.2)  # of writes before power is lost
@@ -43,7 +43,7 @@ class NodeFaults(Blows):
 
     async def _killed_at(self, name: str, point: str, times: int) -> bool:
         data, pid = self._cluster.data(name), self._pid(name)
-        with suppress(ProcessLookupError, TimeoutError):
+        with suppress(*NOT_TRACED):
             hit = await kill_at(pid, data, point, AT_POINT_SECONDS, times=times)
             if hit and await self._died(name, pid):
                 self._note(f"{name} died at {point}: {POINTS[point].says}")
@@ -62,7 +62,7 @@ class NodeFaults(Blows):
             command = start_arguments(self._cluster.command(name), point, times, data)
             self._cluster.hold(name)
             try:
-                await self._cluster.start(name, command)
+                await self._cluster.start(name, command, traced=True)
                 if not await self._cluster.processes[name].ended(AT_POINT_SECONDS):
                     continue
             except Unavailable:
@@ -86,7 +86,7 @@ class NodeFaults(Blows):
         pid = self._pid(name)
         try:
             watch = await Power.watch(pid, self._cluster.data(name))
-        except (ProcessLookupError, TimeoutError):
+        except NOT_TRACED:
             return False
         await asyncio.sleep(self._luck.uniform(*_POWER_SECONDS))
         process = self._cluster.processes[name]
