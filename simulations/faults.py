@@ -24,7 +24,7 @@ class SimTroubles(Troubles):
     """All faults of one run in a simulated world."""
 
     def __init__(self, world: WatchedWorld, plan: Plan, *, tell: Tell, note: Tell) -> None:
-        super().__init__(world.network, plan, tell=tell, note=note)
+        super().__init__(world.network, world.clocks, plan, tell=tell, note=note)
         self._world = world
         self._leaving: set[asyncio.Task[bool]] = set()
         self._wounds = Wounds(world)
@@ -84,17 +84,6 @@ class SimTroubles(Troubles):
         async def undo() -> None:
             for clock in clocks:
                 clock.jump(-by)
-
-        return undo
-
-    async def _drift(self, _: int, fault: Fault) -> Undo | None:
-        clocks = [self._world.clocks[name] for name in self._nodes(fault)]
-        for clock in clocks:
-            clock.set_drift(self._amount(fault))
-
-        async def undo() -> None:
-            for clock in clocks:
-                clock.set_drift(0.0)
 
         return undo
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -34,6 +34,14 @@ class Roads(Protocol):
         ...
 
 
+class Drifting(Protocol):
+    """A clock that can run too fast, or too slow."""
+
+    def set_drift(self, parts_per_million: float) -> None:
+        """From now on it gains so much."""
+        ...
+
+
 @dataclass
 class Course:
     """A fault as it went."""
@@ -50,8 +58,11 @@ class Troubles:
     if there was nothing that it could do.
     """
 
-    def __init__(self, roads: Roads, plan: Plan, *, tell: Tell, note: Tell) -> None:
+    def __init__(
+        self, roads: Roads, clocks: Mapping[str, Drifting], plan: Plan, *, tell: Tell, note: Tell
+    ) -> None:
         self._roads = roads
+        self._clocks = clocks
         self._plan = plan
         self._tell = tell  # what begins and ends
         self._note = note  # what else a report should name
@@ -151,6 +162,19 @@ class Troubles:
             with suppress(asyncio.CancelledError):
                 await task
             self._roads.end(token)
+
+        return undo
+
+    # -- clocks ----------------------------------------------------------------------------------
+
+    async def _drift(self, _: int, fault: Fault) -> Undo | None:
+        clocks = [self._clocks[name] for name in self._nodes(fault)]
+        for clock in clocks:
+            clock.set_drift(self._amount(fault))
+
+        async def undo() -> None:
+            for clock in clocks:
+                clock.set_drift(0.0)
 
         return undo
 

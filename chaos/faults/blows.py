@@ -38,7 +38,7 @@ class Blows(Troubles):
         tell: Tell,
         note: Tell,
     ) -> None:
-        super().__init__(cluster.ways, plan, tell=tell, note=note)
+        super().__init__(cluster.ways, cluster.clocks, plan, tell=tell, note=note)
         self._cluster = cluster
         self._asker = asker
         self._history = history

@@ -47,17 +47,6 @@ class RealTroubles(DiskFaults, NodeFaults, MemberFaults):
 
         return undo
 
-    async def _drift(self, _: int, fault: Fault) -> Undo | None:
-        clocks = [self._cluster.clocks[name] for name in self._nodes(fault)]
-        for clock in clocks:
-            clock.set_drift(self._amount(fault))
-
-        async def undo() -> None:
-            for clock in clocks:
-                clock.set_drift(0.0)
-
-        return undo
-
     async def _strobe(self, _: int, fault: Fault) -> Undo | None:
         clocks = [self._cluster.clocks[name] for name in self._nodes(fault)]
         for clock in clocks:
