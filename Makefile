@@ -26,7 +26,7 @@ test: $(READY) ## all tests but the slow ones
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-chaos)
 
 test-chaos: $(READY) ## of those, the ones with real processes under real faults
-	@$(BIN)/python -m pytest -q -m 'chaos and not slow' tests/chaos
+	@$(BIN)/python -m pytest -q -m 'chaos and not slow' tests/chaos tests/cli/test_chaos.py
 
 test-slow: $(READY) ## the slow tests: long simulations, planted bugs, real processes
 	@$(BIN)/python -m pytest -q -m slow --timeout 1800 $(ARGS)
