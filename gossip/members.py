@@ -8,15 +8,18 @@ origin of its own until it is let in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar
 
-from ..storage.limits import BOOTS_KEPT_MAX
+from ..storage.limits import BOOTS_KEPT_MAX, STRANGERS_KEPT_MAX
 from .epoch import Epoch
 from .epoch import Member as Joined
 from .frontier import LogKey
 from .messages import PROTOCOL, Hello
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +261,15 @@ class Members:
 
     def learn(self, hello: Hello, epoch: int, boot: int = 0) -> bool:
         """Take what an unobjectionable hello tells; whether an origin was new."""
-        boots = self._boots.setdefault(hello.origin, {})
+        boots = self._boots[hello.origin] = self._boots.pop(hello.origin, {})  # the last one met
         boots[boot] = None
         if len(boots) > BOOTS_KEPT_MAX:
             del boots[next(iter(boots))]
+        _forget_first(self._boots, self.joined)
         urls = {row[0]: row[4] for row in hello.members if row[4] and row[0] not in self._urls}
         if urls:
             self._urls |= urls
+            _forget_first(self._urls, self._by_name)
             self._look()
         if epoch > 1 or self.epoch is not None:
             return False
@@ -354,3 +359,10 @@ class Members:
         return Objection(
             Cause.COPIED, f"a newer start of {name} with the same origin has been here: {COPIED}"
         )
+
+
+def _forget_first(told: dict[T, Any], kept: Container[T]) -> None:
+    """Forget what was told first, as far as it is too much, but for some."""
+    more = len(told) - STRANGERS_KEPT_MAX
+    for one in [one for one in told if one not in kept][:more] if more > 0 else ():
+        del told[one]

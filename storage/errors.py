@@ -80,7 +80,7 @@ class RevisionConflict(CallerError):
 
 
 class RejectedForGood(RevisionConflict):
-    """A commit that was written, and did not fit at its final place: `answer` says where that is."""
+    """A commit that was written and did not fit at its final place; `answer` says where that is."""
 
     def __init__(
         self, message: str, stream: str, expected: int, revision: int, answer: dict[str, str]

@@ -51,6 +51,7 @@ SHARDS_DEFAULT: Final = 64
 SHARDS_MAX: Final = 4096
 MEMBERS_MAX: Final = 64
 BOOTS_KEPT_MAX: Final = 64  # of each member: who starts more often is not copied, but broken
+STRANGERS_KEPT_MAX: Final = 1024  # origins, and addresses, that hellos tell of: more is no cluster
 HEARTBEAT_SECONDS: Final = 0.1
 IDLE_BEATS: Final = 6  # so many times as seldom while nothing is tentative: nobody waits for it
 IDLE_AFTER_SECONDS: Final = 10.0  # without a commit; who is cut off from here may still wait

@@ -8,7 +8,7 @@ from anabranch.gossip.epoch import Change, Epoch, Frozenness, successor
 from anabranch.gossip.epoch import Member as Joined
 from anabranch.gossip.members import Cause, Member, Members
 from anabranch.gossip.messages import PROTOCOL, Hello
-from anabranch.storage.limits import BOOTS_KEPT_MAX
+from anabranch.storage.limits import BOOTS_KEPT_MAX, STRANGERS_KEPT_MAX
 
 TABLE = (
     Member("ny1", "ny", 0, "http://a:1"),
@@ -227,6 +227,18 @@ def test_only_the_last_boots_are_remembered():
         mine.learn(hello, 0, boot)
     assert [len(boots) for boots in mine._boots.values()] == [BOOTS_KEPT_MAX]
     assert mine.objection(hello, 0, 2 * BOOTS_KEPT_MAX - 2).cause is Cause.COPIED
+
+
+def test_strangers_are_forgotten_once_they_are_too_many():
+    mine = members()
+    known = replace(hello_of("lon1"), origin=5)
+    for _ in range(3):
+        mine.learn(known, 3, 1)
+    for number in range(2 * STRANGERS_KEPT_MAX):
+        rows = tuple((f"s{number}-{row}", "x", 1, 1, f"http://{number}-{row}") for row in range(3))
+        mine.learn(replace(known, origin=1000 + number, members=rows), 3, 1)
+    assert len(mine._boots) <= STRANGERS_KEPT_MAX and len(mine._urls) <= STRANGERS_KEPT_MAX
+    assert 999 + 2 * STRANGERS_KEPT_MAX in mine._boots
 
 
 # -- past forming -------------------------------------------------------------------------------
