@@ -110,14 +110,17 @@ class Blows(Troubles):
         return hit
 
     async def _died(self, name: str, pid: int) -> bool:
-        """Whether a node was killed as was wanted, and nobody has started it again."""
+        """Whether a node was killed as was wanted, and by nobody else."""
         process = self._cluster.processes[name]
-        if process.is_up or process.pid != pid:  # another fault was faster
+        if process.is_up or process.pid != pid or process.expected:
             return False
+        await self._note_death(name)
+        return True
+
+    async def _note_death(self, name: str) -> None:
         self._cluster.died(name)
         self.kills += 1
         await self.after_death(name)
-        return True
 
     def _pid(self, name: str) -> int:
         return self._cluster.processes[name].pid

@@ -44,11 +44,12 @@ class NodeFaults(Blows):
     async def _killed_at(self, name: str, point: str, times: int) -> bool:
         data, pid = self._cluster.data(name), self._pid(name)
         with suppress(*NOT_TRACED):
-            hit = await kill_at(pid, data, point, AT_POINT_SECONDS, times=times)
-            if hit and await self._died(name, pid):
-                self._note(f"{name} died at {point}: {POINTS[point].says}")
-                return True
-        return False
+            await kill_at(pid, data, point, AT_POINT_SECONDS, times=times)
+        # It may have come there in the moment in which nobody waited for it any more.
+        if not await self._died(name, pid):
+            return False
+        self._note(f"{name} died at {point}: {POINTS[point].says}")
+        return True
 
     async def _kill_starting(self, names: list[str], point: str, times: int) -> Undo | None:
         """Kill nodes while they start: as ever, with damage to heal, or as new members."""
@@ -69,8 +70,8 @@ class NodeFaults(Blows):
                 pass
             finally:
                 self._cluster.release(name)
-            if await self._died(name, self._pid(name)):
-                self._note(f"{name} died at {point}: {POINTS[point].says}")
+            await self._note_death(name)
+            self._note(f"{name} died at {point}: {POINTS[point].says}")
         return self._starting(names)
 
     async def _power(self, _: int, fault: Fault) -> Undo | None:
