@@ -6,9 +6,8 @@ A client that got no answer does not know what came of its append; in the end th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
-from ..node.fold import OrderKey
+from ..node.fold import SHADOWED
 from ..simulations.history import Append, History, Row
 from ..storage.commit import Draft
 
@@ -20,51 +19,43 @@ def resolve(history: History) -> Counter[str]:
 
     A commit stands where its receipt said. Else its client had no answer, or was told of another
     commit with the same id that came first, or a node appended it again, without the place that it
-    had before. Each append makes one commit at most.
+    had before. Each append makes one commit, but for copies: of a commit that has lost its place,
+    everybody who holds it may make one, and all but the first of them are shadowed.
     """
-    counts: Counter[str] = Counter()
-    places: set[OrderKey] = {append.key for append in history.appends if append.key is not None}
-    rows = [row for row in history.rows() if row.key not in places]
-    settled = {row.key for row in history.rows()}
-    open_ones: dict[Same, list[Append]] = {}
-    for append in _without_their_own(history.appends, settled):
-        open_ones.setdefault(_same(append.draft), []).append(append)
-    for row in rows:
-        waiting = open_ones.get(_same_of(history, row))
-        if not waiting:
-            counts["nobody sent"] += 1
-            continue
-        append = waiting.pop(0)
-        if append.key is None or append.key in settled:
-            counts["found in the end" if append.key is None else "a repetition"] += 1
-            append.key = row.key
-        else:
-            history.again[row.key] = append.key
-            counts["appended again"] += 1
+    counts: Counter[str] = Counter({"nobody sent": 0})
+    attempts: dict[Same, list[Append]] = {}
+    for append in history.appends:
+        if append.error in (None, "Unprocessable"):
+            attempts.setdefault(_same(append.draft), []).append(append)
+    rows: dict[Same, list[Row]] = {}
+    for row in history.rows():
+        rows.setdefault(_same_of(history, row), []).append(row)
+    for same, found in rows.items():
+        _give(history, found, attempts.get(same, []), counts)
     counts["never written"] = sum(
         append.lost is not None and append.key is None for append in history.appends
     )
     return counts
 
 
-def _without_their_own(appends: Iterable[Append], settled: set[OrderKey]) -> list[Append]:
-    """Appends that may have made a commit of which no receipt told: those without an answer first.
-
-    Then those that were told of another commit with their id, then those whose place is no more.
-    """
-    found: tuple[list[Append], list[Append], list[Append]] = ([], [], [])
-    told: set[OrderKey] = set()
-    for one in appends:
-        if one.key is None:
-            if one.error in (None, "Unprocessable"):
-                found[0].append(one)
-        elif one.key not in settled:
-            found[2].append(one)
-        elif one.key in told or (one.receipt is not None and one.receipt.duplicate):
-            found[1].append(one)
+def _give(history: History, rows: list[Row], attempts: list[Append], counts: Counter[str]) -> None:
+    """Give the commits of one append to those who sent it, those without an answer first."""
+    exact = {append.key: append for append in reversed(attempts) if append.key is not None}
+    given = {row.key: exact[row.key] for row in rows if row.key in exact}
+    taken = {id(append) for append in given.values()}
+    left = sorted(
+        (one for one in attempts if id(one) not in taken), key=lambda one: one.key is not None
+    )
+    for row in (one for one in rows if one.key not in given):
+        if left:
+            append = left.pop(0)
+            counts["found in the end" if append.key is None else "appended again"] += 1
+            append.key = row.key
+        elif attempts and row.outcome == SHADOWED:
+            counts["copies"] += 1
+            history.again[row.key] = rows[0].key
         else:
-            told.add(one.key)
-    return [one for of in found for one in of]
+            counts["nobody sent"] += 1
 
 
 def _same(draft: Draft) -> Same:

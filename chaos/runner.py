@@ -35,6 +35,7 @@ from .tally import BYTES_PER_SECOND, WHOLE_SECONDS, Tally, growth
 ROOM_BYTES = 192 * 1024 * 1024  # of a disk that can be full
 FORM_SECONDS = 40.0  # for all nodes to start and meet
 SCRUB_SECONDS_MAX = 4.0  # in which a node reads all of its disk
+COMMIT_BYTES = 500  # on the way to a node that lacks it; few of what clients send are more
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 CLOCKS = frozenset({"clock", "drift", "strobe", "reboot"})  # kinds that need a clock to set wrong
 ROOMS = frozenset({"disk-full", "no-room"})
@@ -216,7 +217,7 @@ class Run:
     async def _round(self, plan: Plan) -> bool:
         """Trouble, what stays broken, heal; whether all is whole again."""
         self._enter("trouble")
-        harmed = len(self.history.damages)
+        began, harmed = self._loop.time(), len(self.history.damages)
         troubles = self._troubles = RealTroubles(
             self.cluster, self._asker, self.history, plan, tell=self._tell, note=self._note
         )
@@ -238,7 +239,7 @@ class Run:
         await troubles.heal()
         self.course.timeline.healed_at = self._loop.time()
         self._enter("quiesce")
-        whole = await self._until_whole(plan.patience, "", self._allowed(plan, before))
+        whole = await self._until_whole(plan.patience, "", self._allowed(plan, began, before))
         if whole:
             whole = await self._scrubbed(plan, {name for name, _ in self.history.damages[harmed:]})
         await self._polls.read()
@@ -268,10 +269,12 @@ class Run:
             await asyncio.sleep(POLL_SECONDS)
         return await self._until_whole(plan.patience, "after the scrub")
 
-    def _allowed(self, plan: Plan, before: dict[str, Look]) -> float:
-        """Seconds in which all has to be whole after a heal."""
+    def _allowed(self, plan: Plan, began: float, before: dict[str, Look]) -> float:
+        """Seconds in which all has to be whole after the heal of a round that began then."""
         held = [look.commits for look in before.values() if look.digest]
-        missing = (max(held) - min(held)) * 2000 if held else 0  # bytes, and rather too many
+        emptied = any(at > began for at in self.history.lost_disks.values())
+        least = 0 if emptied else min(held, default=0)
+        missing = COMMIT_BYTES * (max(held, default=0) - least)
         ahead = [f.amount or 0.0 for f in plan.faults if f.kind in {"clock", "reboot"}]
         return WHOLE_SECONDS + missing / BYTES_PER_SECOND + max([0.0, *ahead])
 

@@ -16,6 +16,7 @@ from anabranch.chaos.process import Size
 from anabranch.chaos.tally import Tally, growth, histogram, share_of
 from anabranch.node.config import parse
 from anabranch.node.fold import ACCEPTED, SHADOWED
+from anabranch.simulations.checkers.invention import nothing_invented
 from anabranch.simulations.history import Append, History, Row
 from anabranch.simulations.plans.clients import Script
 from anabranch.simulations.plans.kinds import KINDS
@@ -42,40 +43,59 @@ def history_of(rows: list[tuple[Row, Draft]], *appends: Append) -> History:
     return history
 
 
-# -- whose append a commit was --------------------------------------------------------------------
+# -- whose append a commit was ---------------------------------------------------------------------
 
 
 def test_an_append_without_an_answer_is_found_in_the_end():
     lost = Append("a1", DRAFT, "local", 0.0, lost="crash")
     history = history_of([(row(5, DRAFT), DRAFT)], lost)
-    assert resolve(history) == {"found in the end": 1, "never written": 0}
-    assert lost.key == (5, 0, 1)
+    assert resolve(history) == {"nobody sent": 0, "found in the end": 1, "never written": 0}
+    assert lost.key == (5, 0, 1) and nothing_invented(history) == []
 
 
-def test_an_append_makes_one_commit_at_most():
+def test_an_append_makes_one_commit_that_counts():
     lost = Append("a1", DRAFT, "local", 0.0, lost="crash")
-    rows = [(row(5, DRAFT), DRAFT), (row(6, DRAFT, SHADOWED), DRAFT)]
-    assert resolve(history_of(rows, lost))["nobody sent"] == 1
+    rows = [(row(5, DRAFT), DRAFT), (row(6, DRAFT), DRAFT)]
+    history = history_of(rows, lost)
+    assert resolve(history)["nobody sent"] == 1 and len(nothing_invented(history)) == 1
     again = Append("b1", DRAFT, "local", 0.0, lost="crash")
-    assert resolve(history_of(rows, replace(lost), again))["nobody sent"] == 0
+    assert resolve(history_of(rows, replace(lost, key=None), again))["nobody sent"] == 0
+
+
+def test_copies_of_a_commit_that_lost_its_place_are_shadowed_but_for_the_first():
+    told = Append("a1", DRAFT, "local", 0.0, 1.0, key=(3, 0, 9))
+    rows = [(row(5, DRAFT), DRAFT), (row(6, DRAFT, SHADOWED), DRAFT)]
+    history = history_of(rows, told)
+    assert resolve(history) == {
+        "nobody sent": 0,
+        "appended again": 1,
+        "copies": 1,
+        "never written": 0,
+    }
+    assert told.key == (5, 0, 1) and nothing_invented(history) == []
+
+
+def test_who_was_told_of_the_first_of_its_id_may_have_made_the_second():
+    """Both were appended again; one client was told where the other's commit stands."""
+    first = Append("a1", DRAFT, "local", 0.0, 1.0, key=(3, 0, 9))
+    second = Append("b1", DRAFT, "settled", 0.0, 1.0, key=(5, 0, 1))
+    rows = [(row(5, DRAFT), DRAFT), (row(6, DRAFT, SHADOWED), DRAFT)]
+    history = history_of(rows, first, second)
+    assert resolve(history)["nobody sent"] == 0
+    assert {first.key, second.key} == {(5, 0, 1), (6, 0, 1)}
+    assert nothing_invented(history) == []
 
 
 def test_another_body_is_another_append():
     lost = Append("a1", OTHER, "local", 0.0, lost="crash")
-    assert resolve(history_of([(row(5, DRAFT), DRAFT)], lost))["nobody sent"] == 1
-    assert lost.key is None
+    history = history_of([(row(5, DRAFT), DRAFT)], lost)
+    assert resolve(history)["nobody sent"] == 1
+    assert lost.key is None and len(nothing_invented(history)) == 1
 
 
 def test_what_was_refused_makes_nothing():
     refused = Append("a1", DRAFT, "local", 0.0, 1.0, error="RevisionConflict")
     assert resolve(history_of([(row(5, DRAFT), DRAFT)], refused))["nobody sent"] == 1
-
-
-def test_a_commit_that_was_appended_again_is_known_by_its_first_place():
-    told = Append("a1", DRAFT, "local", 0.0, 1.0, key=(3, 0, 9))
-    history = history_of([(row(5, DRAFT), DRAFT)], told)
-    assert resolve(history)["appended again"] == 1
-    assert history.again == {(5, 0, 1): (3, 0, 9)}
 
 
 # -- requests -------------------------------------------------------------------------------------
