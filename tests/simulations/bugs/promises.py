@@ -39,7 +39,7 @@ def promise_up_to_a_ceiling_that_is_not_stored_yet() -> AbstractContextManager[A
     """A ceiling counts when it is written, not when it is on disk."""
     return edited(
         Store.promise,
-        ("promise(wall_ms, self._durable_ceiling)", "promise(wall_ms, self._ceiling)"),
+        ("promise(now_ms, self._durable_ceiling)", "promise(now_ms, self._ceiling)"),
     )
 
 
