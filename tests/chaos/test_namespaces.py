@@ -50,8 +50,6 @@ for line in sys.stdin:
         print(error.strerror, flush=True)
 """
 
-pytestmark = pytest.mark.xdist_group("kernel")  # one network after the other
-
 
 class Child:
     def __init__(self, network: Namespaces, name: str) -> None:
