@@ -59,6 +59,7 @@ def test_segments_that_are_sealed_while_their_node_dies(tmp_path: Path) -> None:
     assert outcome.tally.kills >= 3
 
 
+@pytest.mark.slow
 def test_nodes_that_die_while_they_heal_or_join(tmp_path: Path) -> None:
     plan = plan_of(
         Fault("kill-at", 1.6, 0.2, ("b",), amount=3, point="heal-write"),
@@ -90,7 +91,7 @@ def test_disks_that_fail_stall_and_rot(tmp_path: Path) -> None:
         Fault("live-rot", 2.0, None, ("b",)),
         Fault("misread", 2.2, 0.5, ("b",)),
         Fault("index-rot", 2.6, 0.2, ("a",)),
-        Fault("lose-index", 3.9, 0.2, ("c",)),
+        Fault("lose-index", 3.9, 0.2, ("b",)),
         trouble=4.0,
         clients=tuple(replace(client, rate=40.0) for client in CLIENTS),
     )
@@ -98,6 +99,7 @@ def test_disks_that_fail_stall_and_rot(tmp_path: Path) -> None:
     assert len(outcome.history.damages) >= 3
 
 
+@pytest.mark.slow
 def test_writes_that_fail(tmp_path: Path) -> None:
     plan = plan_of(
         Fault("write-full", 0.6, 1.5, ("a",)),
@@ -130,6 +132,7 @@ def test_members_that_are_evicted_leave_and_lose_their_disk(tmp_path: Path) -> N
     assert outcome.history.lost_disks.keys() == {"b1"}
 
 
+@pytest.mark.slow
 def test_a_directory_that_runs_twice(tmp_path: Path) -> None:
     well(plan_of(Fault("twin", 0.8, 2.0, ("a",)), trouble=4.0), tmp_path)
 

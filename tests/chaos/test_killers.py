@@ -45,6 +45,7 @@ def test_a_minority_and_a_majority_write_conditions_while_cut(tmp_path: Path) ->
     assert outcome.tally.unserved_cut == 0
 
 
+@pytest.mark.slow
 def test_a_partial_cut_goes_around(tmp_path: Path) -> None:
     plan = plan_of(Fault("cut", 0.6, None, ("a",), ("c",)), trouble=4.0)
     outcome = well(plan, tmp_path)
