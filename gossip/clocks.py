@@ -96,9 +96,7 @@ class Clocks:
         self._bounds: dict[int, _Bounds] = {}
         self._median = 0  # of all offsets, this node's own 0 included
         self._base: int | None = None  # of the own clock, against the monotonic one
-        self._doubted_until: float | None = (
-            None  # the own clock has jumped, and nobody has answered
-        )
+        self._doubted_until: float | None = None  # it has jumped, and nobody has answered
         self.max_offset_ms = max_offset_ms
 
     def tell(self, my_wall_ms: int, at_seconds: float) -> None:

@@ -285,6 +285,9 @@ def _lowered(one: Removed, highest: Mapping[LogKey, int]) -> tuple[tuple[int, in
     return tuple((shard, seq) for shard, seq in lowered if seq)
 
 
+# -- who may be removed, and what it costs ---------------------------------------------------
+
+
 def evictable(
     epoch: Epoch, gone_seconds: Mapping[int, Mapping[int, float]], evict_after_seconds: float
 ) -> Member | None:
