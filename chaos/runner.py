@@ -36,6 +36,7 @@ ROOM_BYTES = 192 * 1024 * 1024  # of a disk that can be full
 FORM_SECONDS = 40.0  # for all nodes to start and meet
 SCRUB_SECONDS_MAX = 4.0  # in which a node reads all of its disk
 COMMIT_BYTES = 500  # on the way to a node that lacks it; few of what clients send are more
+HARM_SECONDS = 1.0  # after damage, in which an answer may come for what it has hit
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 CLOCKS = frozenset({"clock", "drift", "strobe", "reboot"})  # kinds that need a clock to set wrong
 ROOMS = frozenset({"disk-full", "no-room"})
@@ -221,7 +222,7 @@ class Run:
         troubles = self._troubles = RealTroubles(
             self.cluster, self._asker, self.history, plan, tell=self._tell, note=self._note
         )
-        troubles.after_death = self._look_into
+        troubles.after_death, troubles.after_harm = self._look_into, self._note_harm
         crowd = Crowd(self, plan)
         tasks = [self._loop.create_task(troubles.run()), self._loop.create_task(crowd.run())]
         await self._until(plan.warm_up + plan.trouble)
@@ -369,6 +370,12 @@ class Run:
                     self.cluster.ways.set_route(here, there, _route(road))
 
     # -- the end ---------------------------------------------------------------------------------
+
+    def _note_harm(self, name: str) -> None:
+        """A directory was damaged, emptied or put back; an answer may still be on its way."""
+        at = self._loop.time() + HARM_SECONDS
+        self.history.events.append(Left(at, name, frozenset(), harmed=True))
+        self._looked.forget(name)
 
     async def _look_into(self, name: str) -> None:
         """A node has died: what does its log hold? The next start has to wait for that."""

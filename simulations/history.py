@@ -157,6 +157,7 @@ class Left(NamedTuple):
     at: float
     node: str
     found: frozenset[tuple[bytes, str]]  # ids and streams that were not there the last time
+    harmed: bool = False  # it did not die: what it had acknowledged until now need not be there
 
 
 Event = Stamped | Promised | Inserted | Settled | Shown | Digested | Recovered | Fed | Left

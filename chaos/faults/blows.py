@@ -44,6 +44,7 @@ class Blows(Troubles):
         self._history = history
         self.kills = 0
         self._under_trace: set[str] = set()  # nodes: a process has one tracer at most
+        self.after_harm: Callable[[str], None] = lambda _: None
         self.after_death: Callable[[str], Awaitable[None]] = _nobody_looks
 
     @property
@@ -128,6 +129,7 @@ class Blows(Troubles):
     def _wipe(self, name: str) -> None:
         self._empty(name)
         self._history.lost_disks[name] = asyncio.get_running_loop().time()
+        self.after_harm(name)
         self._note(f"{name} loses its disk")
 
     def _empty(self, name: str) -> None:

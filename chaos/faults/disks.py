@@ -154,5 +154,6 @@ class DiskFaults(Blows):
             if what is not None:
                 hit += 1
                 self._history.damages.append((name, what))
+                self.after_harm(name)
                 self._note(f"{name} has damage: {what}")
         return hit

@@ -29,6 +29,7 @@ class MemberFaults(Blows):
                 shutil.rmtree(copy)
                 at = asyncio.get_running_loop().time()
                 self._history.rolled_back.append((name, began, at))
+                self.after_harm(name)
                 self._note(f"{name} gets back the directory that it had at {began:.1f} s")
                 await self._start(name)
 

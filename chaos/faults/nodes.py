@@ -60,6 +60,7 @@ class NodeFaults(Blows):
                 self._wipe(name)
             elif point.startswith("heal") and (what := wounds.flip_bits(data, self._luck)):
                 self._history.damages.append((name, what))
+                self.after_harm(name)
             command = start_arguments(self._cluster.command(name), point, times, data)
             self._cluster.hold(name)
             try:

@@ -7,8 +7,6 @@ from ..history import Append, History, Left
 
 def acknowledged_is_kept(history: History) -> list[str]:
     """Hold each node's log, as it was found after each death, against what it had acknowledged."""
-    excused = {node for node, _ in history.damages} | set(history.lost_disks)
-    excused |= {node for node, _, _ in history.rolled_back}
     waiting: dict[str, list[Append]] = {}
     for append in sorted(history.appends, key=lambda append: append.ended or 0.0):
         if append.receipt is not None and append.ended is not None:
@@ -16,12 +14,14 @@ def acknowledged_is_kept(history: History) -> list[str]:
     problems = []
     held: dict[str, set[tuple[bytes, str]]] = {}
     for event in history.events:
-        if not isinstance(event, Left) or event.node in excused:
+        if not isinstance(event, Left):
             continue
         held.setdefault(event.node, set()).update(event.found)
         due = waiting.get(event.node, [])
         while due and (due[0].ended or 0.0) <= event.at:
             append = due.pop(0)
+            if event.harmed:
+                continue
             if (append.draft.commit_id, append.draft.stream) not in held[event.node]:
                 died = f"when it died at {event.at:.3f} s"
                 problems.append(f"{append} was acknowledged, and not in its log {died}")

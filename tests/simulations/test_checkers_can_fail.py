@@ -583,14 +583,16 @@ def test_there_is_time_for_what_has_to_be_carried():
     assert ahead == pytest.approx(fast + 7)
 
 
-@pytest.mark.parametrize("harm", ["damage", "loss", "roll-back"])
-def test_a_directory_that_was_harmed_need_not_hold_what_was_acknowledged(harm):
+def test_a_directory_that_was_harmed_need_not_hold_what_was_acknowledged_before():
     history = good()
     die_without_what_was_acknowledged(history)
-    if harm == "damage":
-        history.damages.append(("ny1", "a bit was flipped"))
-    elif harm == "loss":
-        history.lost_disks["ny1"] = 66.5
-    else:
-        history.rolled_back.append(("ny1", 60, 66.5))
+    history.events.insert(0, Left(65.5, "ny1", frozenset(), harmed=True))
     assert acknowledged_is_kept(history) == []
+
+
+def test_what_was_acknowledged_after_a_harm_has_to_be_there():
+    history = good()
+    die_without_what_was_acknowledged(history)
+    history.damages.append(("ny1", "a bit was flipped"))
+    history.events.insert(0, Left(0.0, "ny1", frozenset(), harmed=True))
+    assert acknowledged_is_kept(history) != []
