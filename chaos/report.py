@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 
-from ..simulations.checkers import ALL
-from ..simulations.expectations import verdicts
+from ..simulations.expectations import checked, verdicts
 from ..simulations.plans.plan import Plan
 from ..simulations.runner import Outcome as SimulatedOutcome
-from ..simulations.timeline import Span, Timeline, Verdict
+from ..simulations.timeline import Timeline, Verdict
 from .runner import Outcome
 from .tally import CUT_P99_SECONDS, Tally, grown, histogram, share_of
 
@@ -20,7 +19,7 @@ _TOOK_EDGES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 def fill(outcome: Outcome, replay: str) -> Timeline:
     """Put verdicts and figures into the timeline of a run."""
     line, tally = outcome.timeline, outcome.tally
-    line.checked = _checked(outcome.violations)
+    line.checked = checked(outcome.violations)
     line.expected = _expected(outcome.plan, outcome)
     line.totals = {**figures(tally), "replay": replay}
     line.spreads = spreads(tally)
@@ -31,15 +30,6 @@ def problems(outcome: Outcome) -> list[str]:
     """All that was not as it should be."""
     unmet = [one for one in outcome.timeline.expected if not one.held]
     return outcome.violations + [f"expected: {one.label}: {one.detail}" for one in unmet]
-
-
-def _checked(violations: list[str]) -> list[Verdict]:
-    found = []
-    for check in ALL:
-        said = [one for one in violations if one.startswith(f"{check.__name__}: ")]
-        detail = "; ".join(one.partition(": ")[2] for one in said[:3])
-        found.append(Verdict(check.__name__.replace("_", " "), not said, detail))
-    return found
 
 
 def _expected(plan: Plan, outcome: Outcome) -> list[Verdict]:
@@ -120,20 +110,9 @@ def run_data(outcome: Outcome, replay: str) -> dict[str, object]:
         "faults_by_kind": dict(sorted(tally.faults.items())),
         "refused": dict(sorted(tally.refused.items())),
         "resolved": dict(sorted(tally.resolved.items())),
-        "phases": [_span_data(one) for one in line.phases],
-        "faults": [_span_data(one) for one in line.faults],
+        "phases": [one.data() for one in line.phases],
+        "faults": [one.data() for one in line.faults],
         "notes": [asdict(one) for one in line.notes],
         "growth": [one._asdict() for one in grown(tally)],
         "replay": replay,
-    }
-
-
-def _span_data(one: Span) -> dict[str, object]:
-    return {
-        "kind": one.kind,
-        "label": one.label,
-        "begins": round(one.begins, 3),
-        "ends": round(one.ends, 3),
-        "where": one.where,
-        "towards": one.towards,
     }

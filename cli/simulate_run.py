@@ -76,7 +76,7 @@ def run(plan: Plan, replay: str, verbosity: int) -> Ran:
     timeline = outcome.timeline
     assert timeline is not None
     timeline.expected = verdicts(outcome)
-    timeline.checked = checked(outcome)
+    timeline.checked = checked(outcome.violations)
     timeline.totals["replay"] = replay
     return Ran(outcome, timeline, took, replay)
 

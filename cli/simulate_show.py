@@ -114,8 +114,8 @@ def run_data(ran: Ran) -> dict[str, object]:
         "violations": outcome.violations,
         "expected": [_verdict_data(one) for one in line.expected],
         "checked": [_verdict_data(one) for one in line.checked],
-        "phases": [_span_data(one) for one in line.phases],
-        "faults": [_span_data(one) for one in line.faults],
+        "phases": [one.data() for one in line.phases],
+        "faults": [one.data() for one in line.faults],
         "injected": dict(sorted(outcome.faults.items())),
         "answers": dict(sorted(answers(outcome).items())),
         "marks": dict(sorted(outcome.marks.items())),
@@ -125,14 +125,3 @@ def run_data(ran: Ran) -> dict[str, object]:
 
 def _verdict_data(one: Verdict) -> dict[str, object]:
     return {"label": one.label, "held": one.held, "detail": one.detail}
-
-
-def _span_data(one: Span) -> dict[str, object]:
-    return {
-        "kind": one.kind,
-        "label": one.label,
-        "begins": round(one.begins, 4),
-        "ends": round(one.ends, 4),
-        "where": one.where,
-        "towards": one.towards,
-    }

@@ -59,11 +59,11 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
     return found
 
 
-def checked(outcome: Outcome) -> list[Verdict]:
+def checked(violations: list[str]) -> list[Verdict]:
     """What became of everything that always has to hold."""
     found = []
     for check in ALL:
-        said = [one for one in outcome.violations if one.startswith(f"{check.__name__}: ")]
+        said = [one for one in violations if one.startswith(f"{check.__name__}: ")]
         detail = "; ".join(one.partition(": ")[2] for one in said[:3])
         found.append(Verdict(check.__name__.replace("_", " "), not said, detail))
     return found

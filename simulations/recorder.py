@@ -3,57 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from math import isnan, nan
 
 from ..gossip.frontier import LogKey
-from ..node.fold import KEPT, REJECTED
 from ..storage.stamp import milliseconds
-from .history import Append
-from .plans.kinds import describe, sides
 from .plans.plan import Plan
+from .record import ANSWERS, Record
 from .risks import Risks
-from .timeline import Moment, NodeSeries, Span, Timeline
+from .timeline import NodeSeries
 from .troubles import Troubles
 from .watch.watched import WatchedWorld
 from .world.clock import EPOCH_MS
 
 _SAMPLES = 1200
 _SHORTEST_SECONDS = 0.02
-_NOTES_MAX = 2000
-_ANSWERS = frozenset({"RevisionConflict", "Unprocessable"})  # the node could, the append could not
 
 Held = dict[str, dict[LogKey, int]]  # frontiers of the nodes that are up
 
 
-class Recorder:
-    """Fills the timeline of one run."""
+class Recorder(Record):
+    """Looks at the nodes of one simulated run."""
 
     def __init__(self, world: WatchedWorld, plan: Plan, troubles: Troubles) -> None:
+        super().__init__(plan, world.history, f"Seed {plan.seed}")
         self._world = world
-        self._plan = plan
         self._troubles = troubles
-        self._phases: list[tuple[str, float]] = []
         self._pause = max(_SHORTEST_SECONDS, plan.healed_at / _SAMPLES)
         self._risks = Risks(world, plan, self._pause)
         self._restarting = False
-        self._seen = 0  # appends
-        self._open: list[Append] = []
-        self._accepted: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self.timeline = Timeline(
-            plan.title or f"Seed {plan.seed}",
-            plan.why,
-            plan.seed,
-            sites=[(site.name, list(plan.among([site.name]))) for site in plan.sites],
-            nodes={name: NodeSeries() for name in plan.nodes},
-            healed_at=plan.healed_at,
-            over_at=plan.healed_at,
-        )
-
-    @property
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        self.timeline.healed_at = self.timeline.over_at = plan.healed_at
 
     async def run(self) -> None:
         """Look at everything, again and again, until cancelled."""
@@ -63,19 +41,9 @@ class Recorder:
             close = max(_SHORTEST_SECONDS, since / 50)  # the more so the sooner after a fault's end
             await asyncio.sleep(min(self._pause, close))
 
-    def note(self, line: str) -> None:
-        """Something that a person may want to know; it begins with a node's name if it has one."""
-        name, _, what = line.partition(" ")
-        name = name.rstrip(":")
-        if len(self.timeline.notes) < _NOTES_MAX:
-            known = name in self._plan.nodes
-            self.timeline.notes.append(
-                Moment(self._now, name if known else "", what if known else line)
-            )
-
     def phase(self, name: str) -> None:
         """The next part of the run begins."""
-        self._phases.append((name, self._now))
+        super().phase(name)
         if name == "restart":  # every node is down on purpose; that is no news
             self._risks.close(self._now, self.timeline)
             self._restarting = True
@@ -108,8 +76,8 @@ class Recorder:
         self, name: str, series: NodeSeries, frontier: dict[LogKey, int] | None, most: int
     ) -> None:
         series.up.append(frontier is not None)
-        series.accepted.append(self._accepted[name])
-        series.refused.append(self._refused[name])
+        series.accepted.append(self.accepted[name])
+        series.refused.append(self.refused[name])
         if frontier is None:
             for values in (series.commits, series.settled, series.tentative):
                 values.append(values[-1] if values else 0)
@@ -127,41 +95,17 @@ class Recorder:
         final = milliseconds(self._world.nodes[name].settler.final_until()) - EPOCH_MS
         return min(max(0.0, self._now - final / 1000), self._now)
 
-    def _count_answers(self) -> None:
-        appends = self._world.history.appends
-        self._open += appends[self._seen :]
-        self._seen = len(appends)
-        still = []
-        for append in self._open:
-            if append.receipt is not None:
-                self._accepted[append.node] += 1
-            elif append.error is not None:
-                self._refused[append.node] += append.error not in _ANSWERS
-            elif append.ended is None and self._now - append.began < 3600:
-                still.append(append)
-        self._open = still
-
     # -- the end ---------------------------------------------------------------------------------
 
     def finish(self, trace: str, replay: str) -> None:
         """Close what is open, and sum up."""
         line, now = self.timeline, self._now
-        line.trace, line.length = trace, now
-        ends = [*(began for _, began in self._phases[1:]), now]
-        line.phases = [
-            Span(name, name, began, end)
-            for (name, began), end in zip(self._phases, ends, strict=True)
-            if name != "end"
-        ]
-        for course in self._troubles.courses:
-            where, towards = sides(self._plan, course.fault)
-            end = now if course.ended is None else course.ended
-            line.faults.append(
-                Span(course.fault.kind, describe(course.fault), course.began, end, where, towards)
-            )
+        line.trace = trace
+        self._close(self._troubles.courses)
         self._risks.close(now, line)
         self._find_whole()
-        self._note_conflicts()
+        names = {node.store.origin: name for name, node in sorted(self._world.nodes.items())}
+        self._note_conflicts(EPOCH_MS, names)
         self._sum_up(replay)
 
     def _find_whole(self) -> None:
@@ -179,15 +123,6 @@ class Recorder:
                 line.whole_at = at
                 return
 
-    def _note_conflicts(self) -> None:
-        names = {node.store.origin: name for name, node in sorted(self._world.nodes.items())}
-        for row in self._world.history.rows():
-            if row.outcome in (REJECTED, KEPT):
-                what = "rejected" if row.outcome == REJECTED else "kept beside another"
-                at = (milliseconds(row.key[0]) - EPOCH_MS) / 1000
-                label = f"an append to {row.stream} is {what}"
-                self.timeline.conflicts.append(Moment(at, names.get(row.key[2], ""), label))
-
     def _sum_up(self, replay: str) -> None:
         line, history = self.timeline, self._world.history
         lags = [lag for series in line.nodes.values() for lag in series.lag if not isnan(lag)]
@@ -196,9 +131,9 @@ class Recorder:
             "nodes": len(line.nodes),
             "simulated seconds": round(line.length, 3),
             "appends accepted": answered,
-            "appends turned down": sum(append.error in _ANSWERS for append in history.appends),
+            "appends turned down": sum(append.error in ANSWERS for append in history.appends),
             "appends refused": sum(
-                append.error is not None and append.error not in _ANSWERS
+                append.error is not None and append.error not in ANSWERS
                 for append in history.appends
             ),
             "commits settled": len(history.rows()),

@@ -5,7 +5,7 @@ Times are seconds of virtual time since the beginning. Series have one value for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,10 @@ class Span:
     ends: float
     where: tuple[str, ...] = ()  # nodes
     towards: tuple[str, ...] = ()  # nodes at the other end of links
+
+    def data(self) -> dict[str, object]:
+        """The same for programs."""
+        return asdict(self) | {"begins": round(self.begins, 4), "ends": round(self.ends, 4)}
 
 
 @dataclass(frozen=True)

@@ -161,8 +161,8 @@ def test_a_verdict_says_what_where_when_and_what_was_found():
 
 def test_what_always_has_to_hold_is_told_by_checker():
     found = outcome({})
-    assert all(one.held for one in checked(found))
+    assert all(one.held for one in checked(found.violations))
     found.violations.append("nothing_lost: commit 5")
-    assert [(one.label, one.detail) for one in checked(found) if not one.held] == [
+    assert [(one.label, one.detail) for one in checked(found.violations) if not one.held] == [
         ("nothing lost", "commit 5")
     ]
