@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import BadInput
-from .options import AsJson, seconds
+from .options import AsJson, Page, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,10 +88,6 @@ Config = Annotated[
 ]
 Kernel = Annotated[
     bool, typer.Option("--kernel", help="Cut links in the kernel, by network namespaces (root).")
-]
-Page = Annotated[
-    Path | None,
-    typer.Option("--report", metavar="HTML", dir_okay=False, help="Write a page of the run."),
 ]
 Data = Annotated[
     Path | None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -42,6 +44,14 @@ def expected_revision(text: str) -> str:
     raise typer.BadParameter(f"{text!r} is not any, none, exists or a revision such as 0 or 17")
 
 
+def new_file(path: Path | None) -> Path | None:
+    """A file that is written at the end of a run; where it can't be is said before the run."""
+    if path is not None and not os.access(path.parent, os.W_OK):
+        what = "may not be written to" if path.parent.is_dir() else "is not there"
+        raise typer.BadParameter(f"the folder {path.parent} {what}; make it, or name another")
+    return path
+
+
 ReadLevel = Literal["latest", "settled", "session", "bounded", "strong"]
 AckLevel = Literal["local", "site", "quorum", "each_site", "all", "settled"]
 
@@ -56,3 +66,13 @@ Url = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="HTML",
+        dir_okay=False,
+        callback=new_file,
+        help="Write a page of the run.",
+    ),
+]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import BadInput
-from .options import AsJson
+from .options import AsJson, Page, new_file
 
 if TYPE_CHECKING:
     from ..simulations.plans.plan import Plan
@@ -71,13 +71,15 @@ Seeds = Annotated[
         help="Run these seeds: of the story, or drawn. `fresh`: 400 that nobody ran.",
     ),
 ]
-Page = Annotated[
-    Path | None,
-    typer.Option("--report", metavar="HTML", dir_okay=False, help="Write a page of the run."),
-]
 Picture = Annotated[
     Path | None,
-    typer.Option("--png", metavar="PNG", dir_okay=False, help="Its picture; else beside the page."),
+    typer.Option(
+        "--png",
+        metavar="PNG",
+        dir_okay=False,
+        callback=new_file,
+        help="Its picture; else beside the page.",
+    ),
 ]
 Jobs = Annotated[
     int | None,

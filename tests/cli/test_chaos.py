@@ -39,6 +39,7 @@ SITES = "".join(f'[[site]]\nname = "{name}"\n' for name in "abc")
         (["--for", "soon"], "is no duration"),
         (["--kernel", "--only", "drip"], "not possible with --kernel"),
         (["--config", "nowhere.toml"], "does not exist"),
+        (["--report", "nowhere/out.html"], "the folder nowhere is not there"),
     ],
 )
 def test_wrong_use_is_a_sentence(capfd, arguments, says):

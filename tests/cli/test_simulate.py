@@ -64,6 +64,8 @@ def story(tmp_path, monkeypatch):
         ["--seed", "3"],
         ["--seeds", "1..2", "--jobs", "0"],
         ["--seeds", "1..2", "--dask", "nonsense"],
+        ["two-sites-split", "--report", "nowhere/out.html"],
+        ["two-sites-split", "--png", "nowhere/out.png"],
     ],
     ids=" ".join,
 )
