@@ -25,7 +25,7 @@ from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, Draft
 LATE_SECONDS = 5.0  # after the time that a node was given; it shares two cores with all others
 _EXPECTED = {EXPECT_ANY: "any", EXPECT_NONE: "none", EXPECT_EXISTS: "exists"}
 _ATTRIBUTES = pack({"content_type": BYTES})  # what a node puts behind data that is no JSON
-_CONFLICT, _REJECTED = "RevisionConflict", "RejectedForGood"
+_REJECTED = "RejectedForGood"
 
 Excused = Callable[[str, float], bool]
 
@@ -184,9 +184,9 @@ class Asker:
         """Read a stream from a revision on that is known to be settled there."""
         path = f"/v1/streams/{quote(stream, safe='')}/events?from={revision}&limit=5&read=settled"
         found = await self.get(name, path)
-        if found is None or found[0] != 200:
+        if found is None or found[0] == 503:  # it is down, or heals
             return
-        events = found[1]["events"]
+        events = found[1].get("events")
         first = events[0]["revision"] if events else None
         self._history.reads.append(Read(name, stream, revision, first, 1))
 

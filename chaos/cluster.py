@@ -48,11 +48,6 @@ class Ways(Roads, Protocol):
         """No weather any more."""
         ...
 
-    @property
-    def counts(self) -> Counter[str]:
-        """What was done to what passed."""
-        ...
-
     async def close(self) -> None:
         """Let go of everything."""
         ...
@@ -72,14 +67,12 @@ class Cluster:
         self.plan = plan
         self.directory = directory
         self.names = list(plan.nodes)
-        self.site_of = {name: plan.site_of(name) for name in self.names}
         self.urls: dict[str, str] = {}
         self.processes = {name: Process(name, directory / f"{name}.log") for name in self.names}
         self.clocks: dict[str, FakedClock] = {}  # of those that may be set wrong
         self.rooms: dict[str, Room] = {}  # of those whose disk may be full
-        self.ways: Ways
+        self._ways: Ways | None = None
         self.on_change: Callable[[str], None] = lambda _: None
-        self.starts: Counter[str] = Counter()
         self.ended_badly: list[str] = []  # nodes that ended by themselves, and should not have
         self.may_end: set[str] = set()  # nodes that have to, once they read what is damaged
         self._kernel = kernel  # whether links are cut there, and not in wires
@@ -96,6 +89,12 @@ class Cluster:
         """The cluster as its nodes see it; the addresses are the real ones."""
         assert self._config is not None, "who asks has opened it"
         return self._config
+
+    @property
+    def ways(self) -> Ways:
+        """The ways between the nodes."""
+        assert self._ways is not None, "a cluster is opened first"
+        return self._ways
 
     def data(self, name: str) -> Path:
         """A node's directory."""
@@ -121,13 +120,13 @@ class Cluster:
         ports = dict(zip(self.names, free_ports(len(self.names)), strict=True))
         self.urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         wires = Wires(self.plan.seed, {name: ("127.0.0.1", port) for name, port in ports.items()})
-        self.ways = wires
+        self._ways = wires
         await wires.open()
         self._write_files(wires.url)
 
     def _open_kernel(self) -> None:
         ways = KernelWays(self.names)
-        self.ways = ways
+        self._ways = ways
         ways.open()
         self.urls = {name: ways.url(name) for name in self.names}
         self._prefix = {name: ways.namespaces.prefix(name) for name in self.names}
@@ -160,8 +159,8 @@ class Cluster:
             clock.steady()
         if self.clocks:
             sweep()
-        if hasattr(self, "ways"):
-            await self.ways.close()
+        if self._ways is not None:
+            await self._ways.close()
         for name, room in self.rooms.items():
             if room.data.is_dir():  # whoever looks for a reason wants to see it
                 shutil.copytree(room.data, self.directory / name / "data", dirs_exist_ok=True)
@@ -196,14 +195,13 @@ class Cluster:
         async with self._changing[name]:
             if process.is_up:
                 return
-            held = self.hold(name)
+            self.hold(name)
             try:
                 process.start(command or self.command(name), self.environment(name), traced=traced)
-                self.starts[name] += 1
                 await self._until_it_answers(name)
                 self.on_change(f"{name} starts")
             finally:
-                self.release(held)
+                self.release(name)
 
     async def _until_it_answers(self, name: str) -> None:
         loop, process = asyncio.get_running_loop(), self.processes[name]
@@ -290,10 +288,9 @@ class Cluster:
 
     # -- who need not answer ---------------------------------------------------------------------
 
-    def hold(self, name: str) -> str:
-        """From now on a node has an excuse; returns its name, for the release."""
+    def hold(self, name: str) -> None:
+        """From now on a node has an excuse, until it is released as often."""
         self._held[name] += 1
-        return name
 
     def release(self, name: str) -> None:
         """The excuse is over."""

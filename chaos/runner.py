@@ -19,7 +19,7 @@ from ..simulations.timeline import Timeline
 from ..simulations.troubles import Course as FaultCourse
 from ..simulations.world.weather import Route
 from ..storage.commit import Draft, keyed_commit_id
-from ..storage.errors import AnabranchError, Unavailable
+from ..storage.errors import AnabranchError, DirectoryInUse, Unavailable
 from ..storage.limits import DISK_RESERVE_BYTES
 from .asking import Asker, is_true
 from .cluster import NODE, Cluster
@@ -104,6 +104,7 @@ class Run:
         self._phase = "start"
         self._waits = ""
         self._origins: dict[int, str] = {}
+        self._looks: dict[str, Look] = {}  # the last ones
         self._asker: Asker
         self._readers: Readers
         self._polls: Polls
@@ -135,9 +136,14 @@ class Run:
         """How it goes."""
         self.tally.acknowledged = self.course.accepted.total()
         on = [] if self._troubles is None else self._troubles.now
-        looks = self._polls.now if hasattr(self, "_polls") else {}
         return State(
-            self._phase, self._loop.time(), self.tally.rounds, looks, on, self.tally, self._waits
+            self._phase,
+            self._loop.time(),
+            self.tally.rounds,
+            self._looks,
+            on,
+            self.tally,
+            self._waits,
         )
 
     def _tell(self, line: str) -> None:
@@ -286,7 +292,7 @@ class Run:
         """Look at everything, again and again."""
         while True:
             began = self._loop.time()
-            looks = await self._polls.look()
+            looks = self._looks = await self._polls.look()
             self.course.sample(looks)
             self._origins |= {
                 int(one.origin, 16): name for name, one in looks.items() if one.origin
@@ -344,9 +350,8 @@ class Run:
 
     async def _restart(self) -> None:
         """End every node, one way or another, and start all again."""
-        luck = self._base.seed
         for number, name in enumerate(self.names):
-            if (luck + number) % 2:
+            if (self._base.seed + number) % 2:
                 await self.cluster.kill(name)
                 self.tally.kills += 1
                 await self._look_into(name)
@@ -382,9 +387,11 @@ class Run:
         at = self._loop.time()
         try:
             found = await asyncio.to_thread(self._looked.new_commits, name, self.cluster.data(name))
+        except DirectoryInUse:  # it was started again meanwhile
+            return
         except AnabranchError as error:
             if not any(node == name for node, _ in self.history.damages):
-                self._note(f"{name} left a log that can't be read whole: {error}")
+                self.history.alarms.append(f"{name} left a log that can't be read: {error}")
             return
         self.history.events.append(Left(at, name, found))
 
@@ -434,8 +441,7 @@ class Run:
         tally, history = self.tally, self.history
         tally.count(history)
         tally.seconds = self._loop.time()
-        if hasattr(self, "_readers"):
-            tally.reads = self._readers.counts.total()
+        tally.reads = self._readers.counts.total()
 
 
 def _route(road: Road) -> Route:

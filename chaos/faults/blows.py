@@ -6,7 +6,10 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from random import Random as Generator
+from typing import TypeVar
 
 from ...simulations.history import History
 from ...simulations.plans.kinds import describe
@@ -19,6 +22,9 @@ from ..injection import wounds
 
 # What attaching to a process raises that dies in that moment, or stands still.
 NOT_TRACED = (ProcessLookupError, TimeoutError, ConfigError)
+
+T = TypeVar("T")
+Hurt = Callable[[Path, Generator], str | None]
 
 
 async def _nobody_looks(_: str) -> None:
@@ -61,7 +67,7 @@ class Blows(Troubles):
             if not any(node == name for node, _ in self._history.damages):
                 return
             if not await self._starts(name):  # it has thrown away a damaged index by now
-                self._wipe(name)
+                await self._wipe(name)
                 await self._starts(name)
 
     async def _starts(self, name: str) -> bool:
@@ -126,7 +132,15 @@ class Blows(Troubles):
     def _pid(self, name: str) -> int:
         return self._cluster.processes[name].pid
 
-    def _wipe(self, name: str) -> None:
+    async def _while_down(self, name: str, change: Callable[[], T]) -> T | None:
+        """Change the directory of a node that is down, and stays so meanwhile; None if it is up."""
+        async with self._cluster.changing(name):
+            return None if self._cluster.processes[name].is_up else change()
+
+    async def _wipe(self, name: str) -> None:
+        await self._while_down(name, partial(self._wiped, name))
+
+    def _wiped(self, name: str) -> None:
         self._empty(name)
         self._history.lost_disks[name] = asyncio.get_running_loop().time()
         self.after_harm(name)
@@ -145,3 +159,24 @@ class Blows(Troubles):
         shutil.rmtree(to, ignore_errors=True)
         wounds.copy(self._cluster.data(name), to)
         return to
+
+    # -- damage ----------------------------------------------------------------------------------
+
+    async def _hurt_while_down(self, names: list[str], hurt: Hurt) -> None:
+        """Damage what is in the directories of nodes that are down."""
+        for name in names:
+            await self._while_down(name, partial(self._hurt, [name], hurt))
+
+    def _hurt(self, names: list[str], hurt: Hurt) -> int:
+        """Damage what is in the directories of nodes; how many it hit."""
+        hit = 0
+        for name in names:
+            what = None
+            with suppress(FileNotFoundError):  # a segment was sealed just then
+                what = hurt(self._cluster.data(name), self._luck)
+            if what is not None:
+                hit += 1
+                self._history.damages.append((name, what))
+                self.after_harm(name)
+                self._note(f"{name} has damage: {what}")
+        return hit

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from random import Random as Generator
 
 from ...simulations.plans.plan import Fault
 from ...simulations.troubles import Undo, nothing
@@ -20,8 +18,6 @@ ENDED_FOR_DOUBT = 3  # the exit status of a node that can't trust its disk any m
 _LAST_BYTES = 4096  # that a disk without room still has
 _ENDS_SECONDS = 15.0  # for a node whose disk fails
 _MISREAD_EVERY = 7  # of the reads; fewer would never be met
-
-Hurt = Callable[[Path, Generator], str | None]
 
 
 class DiskFaults(Blows):
@@ -124,7 +120,7 @@ class DiskFaults(Blows):
 
     async def _bit_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._cluster.stop(name)]
-        self._hurt(names, wounds.flip_bits)
+        await self._hurt_while_down(names, wounds.flip_bits)
         return self._starting(names)
 
     async def _live_rot(self, _: int, fault: Fault) -> Undo | None:
@@ -137,23 +133,11 @@ class DiskFaults(Blows):
 
     async def _lose_end(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._cluster.stop(name)]
-        self._hurt(names, wounds.lose_end)
+        await self._hurt_while_down(names, wounds.lose_end)
         return self._starting(names)
 
     async def _index_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._cluster.stop(name)]
-        self._hurt(names, wounds.tear_index)
+        await self._hurt_while_down(names, wounds.tear_index)
         self._cluster.may_end.update(names)
         return self._starting(names)
-
-    def _hurt(self, names: list[str], hurt: Hurt) -> int:
-        """Damage what is in the directories of nodes; how many it hit."""
-        hit = 0
-        for name in names:
-            what = hurt(self._cluster.data(name), self._luck)
-            if what is not None:
-                hit += 1
-                self._history.damages.append((name, what))
-                self.after_harm(name)
-                self._note(f"{name} has damage: {what}")
-        return hit

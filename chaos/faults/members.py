@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
+from pathlib import Path
 
 from ...simulations.plans.plan import Fault
 from ...simulations.troubles import Undo, nothing
@@ -24,16 +26,18 @@ class MemberFaults(Blows):
         async def undo() -> None:
             for name, copy in copies.items():
                 await self._killed([name])
-                self._empty(name)
-                wounds.restore(copy, self._cluster.data(name))
-                shutil.rmtree(copy)
-                at = asyncio.get_running_loop().time()
-                self._history.rolled_back.append((name, began, at))
-                self.after_harm(name)
-                self._note(f"{name} gets back the directory that it had at {began:.1f} s")
+                await self._while_down(name, partial(self._put_back, name, copy, began))
                 await self._start(name)
 
         return undo if names else None
+
+    def _put_back(self, name: str, copy: Path, began: float) -> None:
+        self._empty(name)
+        wounds.restore(copy, self._cluster.data(name))
+        shutil.rmtree(copy)
+        self._history.rolled_back.append((name, began, asyncio.get_running_loop().time()))
+        self.after_harm(name)
+        self._note(f"{name} gets back the directory that it had at {began:.1f} s")
 
     async def _twin(self, _: int, fault: Fault) -> Undo | None:
         """A copy of the directory runs too: the younger of the two counts, the other is stopped."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from ...simulations.plans.plan import Fault
 from ...simulations.troubles import Undo
@@ -57,10 +58,9 @@ class NodeFaults(Blows):
         for name in names:
             data = self._cluster.data(name)
             if point.startswith("join"):
-                self._wipe(name)
-            elif point.startswith("heal") and (what := wounds.flip_bits(data, self._luck)):
-                self._history.damages.append((name, what))
-                self.after_harm(name)
+                await self._wipe(name)
+            elif point.startswith("heal"):
+                await self._hurt_while_down([name], wounds.flip_bits)
             command = start_arguments(self._cluster.command(name), point, times, data)
             self._cluster.hold(name)
             try:
@@ -132,11 +132,12 @@ class NodeFaults(Blows):
     async def _lose_index(self, _: int, fault: Fault) -> Undo | None:
         names = await self._killed(self._up(fault))
         for name in names:
-            wounds.lose_index(self._cluster.data(name))
+            data = self._cluster.data(name)
+            await self._while_down(name, partial(wounds.lose_index, data))
         return self._starting(names)
 
     async def _lose_disk(self, _: int, fault: Fault) -> Undo | None:
         names = await self._killed(self._up(fault))
         for name in names:
-            self._wipe(name)
+            await self._wipe(name)
         return self._starting(names)

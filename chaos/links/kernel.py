@@ -6,7 +6,6 @@ cuts are possible; everything else needs the wires.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...simulations.plans.kinds import KINDS
@@ -35,7 +34,6 @@ class KernelWays:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.namespaces = Namespaces(names)
-        self.counts: Counter[str] = Counter()
         self._cuts: dict[str, list[tuple[str, str]]] = {}
 
     def open(self) -> None:
@@ -55,7 +53,6 @@ class KernelWays:
         self._cuts[token] = list(pairs)
         for here, there in self._cuts[token]:
             self.namespaces.cut(here, there)
-            self.counts["cut off"] += 1
 
     def end(self, token: str) -> None:
         """Let packets pass again where nothing else cuts them off."""
