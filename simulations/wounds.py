@@ -99,7 +99,7 @@ class Wounds:
         self._indexes.add(name)
         last = {key[:-_SEQ_BYTES]: key for key, _ in entries}  # of each log
         ends = [entry for entry in entries if _is_bare(entry[0], last[entry[0][:-_SEQ_BYTES]])]
-        key, value = luck.choice(ends if luck.random() < _ENDS else entries)
+        key, value = luck.choice(ends if luck.random() < _ENDS and ends else entries)
         wrong = value[:-1] + bytes([value[-1] ^ 1 << luck.randrange(8)])
         index.write([(key, wrong)])
         self._note(name, lambda: self._world.indexes[name].get(key) != wrong)

@@ -269,7 +269,7 @@ class WatchedWorld(World):
     def ended(self, name: str) -> None:
         """Nobody gets an answer from there any more."""
         super().ended(name)
-        life, reason = self.lives[name], self._reasons[name]
+        life, reason = self.lives[name], self._reasons.pop(name)
         life.over = True
         for task, append in life.appends.items():
             append.lost = reason
@@ -281,19 +281,10 @@ class WatchedWorld(World):
         if life.node.failure is not None:
             self._note_refusal(name, life.node.failure)
 
-    async def crash(self, name: str) -> bool:
-        """Kill a node, and whoever waits for its answer gets none."""
-        self._reasons.setdefault(name, "crash")
-        ended = await super().crash(name)
-        self._reasons.pop(name, None)
-        return ended
-
-    async def stop_one(self, name: str) -> bool:
-        """End one node in order."""
-        self._reasons.setdefault(name, "stop")
-        ended = await super().stop_one(name)
-        self._reasons.pop(name, None)
-        return ended
+    def _leave(self, name: str, why: str) -> Node:
+        """Whoever waits for an answer from there gets none, for this reason."""
+        self._reasons[name] = why
+        return super()._leave(name, why)
 
     def lose_index(self, name: str) -> None:
         """Delete the index of a node that is down."""

@@ -183,7 +183,7 @@ class World:
         async with self._changing[name]:
             if name not in self.nodes:
                 return False
-            node = self._leave(name)
+            node = self._leave(name, "crash")
             await node.kill()
             self.disks[name].crash()
             self.indexes[name].crash()
@@ -195,11 +195,12 @@ class World:
         async with self._changing[name]:
             if name not in self.nodes:
                 return False
-            await self._leave(name).stop()
+            await self._leave(name, "stop").stop()
             self.ended(name)
             return True
 
-    def _leave(self, name: str) -> Node:
+    def _leave(self, name: str, why: str) -> Node:
+        """A node begins to end, by `crash` or `stop`; nobody finds it any more."""
         self.resume(name)
         self.network.down(name)
         return self.nodes.pop(name)

@@ -117,3 +117,16 @@ async def test_a_node_that_is_cut_off_takes_appends_and_serves_reads():
     probes = [(p.kind, p.error, p.ended - p.at < 0.1) for p in world.history.probes]
     assert probes == [("read", None, True), ("append", None, True)]
     await world.stop()
+
+
+@in_virtual_time
+async def test_ends_and_starts_of_one_node_may_wait_for_each_other():
+    """Seed 3208: a node that had come back was stopped by who had waited for its crash."""
+    world = WatchedWorld(1, THREE)
+    await world.start()
+    waiting = world.append("ny1", draft(1), "settled", 4.0)
+    ends = (world.crash("ny1"), world.start("ny1"), world.stop_one("ny1"), world.crash("ny1"))
+    assert await asyncio.gather(*ends) == [True, None, True, False]
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert world.history.appends[0].lost == "crash"
+    await world.stop()

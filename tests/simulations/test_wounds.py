@@ -16,6 +16,7 @@ from anabranch.simulations.watch.watched import WatchedWorld
 from anabranch.simulations.world.loop import run
 from anabranch.simulations.wounds import IN_PLACE, Wounds, commits_on, is_safe
 from anabranch.storage.commit import Draft
+from anabranch.storage.merkle import FANOUT
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,22 @@ async def written(commits: int, **tuning) -> WatchedWorld:
         await asyncio.sleep(0.2)  # so that each is proven by the next
     await world.until_settled()
     return world
+
+
+def test_an_index_is_hurt_also_where_every_log_ends_with_a_whole_node_of_its_tree():
+    """Seed 2582: no entry was bare, and one of them was to be chosen."""
+
+    async def main() -> None:
+        world = await written(FANOUT)
+        wounds = Wounds(world)
+        for seed in range(20):
+            assert wounds.hurt_index("lon1", Random(seed)) is not None
+            await world.scrub_all()
+            assert wounds.healed("lon1")
+        assert wounds.wrong_indexes() == []
+        await world.stop()
+
+    run(main())
 
 
 def test_one_node_at_a_time_is_hurt_until_it_is_healed():
