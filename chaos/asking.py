@@ -26,6 +26,7 @@ LATE_SECONDS = 5.0  # after the time that a node was given; it shares two cores 
 _EXPECTED = {EXPECT_ANY: "any", EXPECT_NONE: "none", EXPECT_EXISTS: "exists"}
 _ATTRIBUTES = pack({"content_type": BYTES})  # what a node puts behind data that is no JSON
 _REJECTED = "RejectedForGood"
+CRASH = "crash"  # what became of a request to a node that was down at some time of it
 
 Excused = Callable[[str, float], bool]
 
@@ -123,7 +124,7 @@ class Asker:
 
     def _lost(self, done: Append, error: Exception) -> None:
         if self._excused(done.node, done.began):
-            done.lost = "crash"
+            done.lost = CRASH
         elif isinstance(error, TimeoutError):
             done.lost, done.late = "no answer in time", True
         else:

@@ -67,7 +67,7 @@ def figures(tally: Tally) -> dict[str, int | float | str]:
     }
     if tally.took_cut:
         made["while links were cut (p99), seconds"] = round(share_of(tally.took_cut, 0.99), 4)
-        made["not taken while links were cut"] = tally.unserved_cut
+        made["not taken while links were cut"] = tally.untaken_cut.total()
     return made
 
 
@@ -77,10 +77,11 @@ def target(tally: Tally) -> str:
         return "No links were cut, or nobody appended then."
     p99 = share_of(tally.took_cut, 0.99)
     met = "met" if p99 <= CUT_P99_SECONDS else "MISSED"
+    why = ", ".join(f"{what} {count}" for what, count in tally.untaken_cut.most_common())
     return (
         f"While links were cut: {len(tally.took_cut):,} appends at nodes with no other trouble, "
         f"p99 {1000 * p99:.1f} ms (aim: {1000 * CUT_P99_SECONDS:.0f} ms, {met}), "
-        f"{tally.unserved_cut} not taken."
+        f"{tally.untaken_cut.total()} not taken{f' ({why})' if why else ''}."
     )
 
 
@@ -110,6 +111,7 @@ def run_data(outcome: Outcome, replay: str) -> dict[str, object]:
         "faults_by_kind": dict(sorted(tally.faults.items())),
         "refused": dict(sorted(tally.refused.items())),
         "resolved": dict(sorted(tally.resolved.items())),
+        "not_taken_while_cut": dict(sorted(tally.untaken_cut.items())),
         "phases": [one.data() for one in line.phases],
         "faults": [one.data() for one in line.faults],
         "notes": [asdict(one) for one in line.notes],

@@ -11,6 +11,7 @@ from ..simulations.history import Gauge, History
 from ..simulations.plans.kinds import KINDS, sides
 from ..simulations.plans.plan import Plan
 from ..simulations.troubles import Course
+from .asking import CRASH
 from .process import Size
 
 CUT_P99_SECONDS = 0.05  # of an append at a node that is up, while links are cut
@@ -43,7 +44,7 @@ class Tally:
     whole_within: list[float] = field(default_factory=list)
     took: list[float] = field(default_factory=list)  # local appends at nodes without an excuse
     took_cut: list[float] = field(default_factory=list)  # of them: while links were cut
-    unserved_cut: int = 0  # appends that such nodes did not take then
+    untaken_cut: Counter[str] = field(default_factory=Counter)  # appends they did not take: why
     sizes: dict[str, list[Size]] = field(default_factory=dict)  # of each node, after each round
     tasks: dict[str, list[int]] = field(default_factory=dict)
 
@@ -70,8 +71,8 @@ class Tally:
             if append.receipt is not None and append.ended is not None:
                 self.took.append(append.ended - append.began)
                 self.took_cut += self.took[-1:] if cut else []
-            elif cut and append.error not in _ANSWERS:
-                self.unserved_cut += 1
+            elif cut and append.error not in _ANSWERS and append.lost != CRASH:
+                self.untaken_cut[append.error or append.lost or "no answer"] += 1
 
 
 def _within(moment: float, course: Course, more: float) -> bool:

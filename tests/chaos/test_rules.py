@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anabranch.chaos.asking import Request, is_true
+from anabranch.chaos.asking import CRASH, Request, is_true
 from anabranch.chaos.cluster import cluster_text, free_ports
 from anabranch.chaos.draw import _ONCE, base_plan, drawn_kinds, round_of, shifted
 from anabranch.chaos.judge import resolve
@@ -20,7 +20,8 @@ from anabranch.simulations.checkers.invention import nothing_invented
 from anabranch.simulations.history import Append, History, Row
 from anabranch.simulations.plans.clients import Script
 from anabranch.simulations.plans.kinds import KINDS
-from anabranch.simulations.plans.plan import Client, Fault, Site
+from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
+from anabranch.simulations.troubles import Course
 from anabranch.storage.commit import EXPECT_ANY, REJECT, Draft
 from anabranch.storage.errors import ConfigError
 
@@ -96,6 +97,38 @@ def test_another_body_is_another_append():
 def test_what_was_refused_makes_nothing():
     refused = Append("a1", DRAFT, "local", 0.0, 1.0, error="RevisionConflict")
     assert resolve(history_of([(row(5, DRAFT), DRAFT)], refused))["nobody sent"] == 1
+
+
+# -- appends while links are cut -------------------------------------------------------------------
+
+
+def untaken_cut(*appends: Append) -> dict[str, int]:
+    """Why appends were not taken while a1 is cut off from the 10th second to the 20th."""
+    plan, tally = Plan(1, (Site("a", 2), Site("b"))), Tally()
+    cut = Course(Fault("cut", 10.0, where=("a1",)), 10.0, 20.0)
+    pause = Course(Fault("pause", 12.0, where=("a2",)), 12.0, 13.0)
+    tally.time(history_of([], *appends), [cut, pause], plan)
+    return dict(tally.untaken_cut)
+
+
+def test_what_a_node_did_not_take_while_cut_is_told_with_the_reason():
+    refused = Append("a1", DRAFT, "local", 11.0, 11.5, error="DiskFull")
+    silent = Append("b1", DRAFT, "local", 19.0, lost="no answer in time", late=True)
+    assert untaken_cut(refused, silent) == {"DiskFull": 1, "no answer in time": 1}
+
+
+@pytest.mark.parametrize(
+    "excused",
+    [
+        Append("a1", DRAFT, "local", 9.0, error="DiskFull"),  # before the cut
+        Append("a1", DRAFT, "local", 11.0, error="RevisionConflict"),  # it could, and did judge
+        Append("a1", DRAFT, "local", 11.0, lost=CRASH),  # the node was down or stood still
+        Append("a2", DRAFT, "local", 15.5, lost="no answer in time"),  # just after its pause
+        Append("a1", DRAFT, "settled", 11.0, lost="Unconfirmed"),  # waited for the others
+    ],
+)
+def test_what_a_node_could_not_take_is_not_held_against_it(excused):
+    assert untaken_cut(excused) == {}
 
 
 # -- requests -------------------------------------------------------------------------------------
