@@ -70,6 +70,10 @@ class Disk(Protocol):
         """Take a file away; until `sync_names` returned it may come back. Raises DiskError."""
         ...
 
+    def reopen(self, name: str) -> None:
+        """Read a file from the disk from now on: who had it open, or in memory, may be wrong."""
+        ...
+
     def free(self) -> int:
         """Bytes that can still be written."""
         ...
@@ -205,6 +209,12 @@ class FileDisk:
             os.unlink(self._directory / name)
         except OSError as error:
             raise self._write_failed(name, error) from error
+
+    def reopen(self, name: str) -> None:
+        """Look the name up again, and forget what the system has in memory of the file."""
+        if not self._syncing[name]:
+            self._let_go(name)
+            self._seen.discard(name)
 
     def free(self) -> int:
         """Bytes that this user can still write."""

@@ -175,6 +175,8 @@ class LogFiles:
         segment = self.holding(base)
         if segment is None:
             return
+        if segment != self.segments[-1]:  # that one is being written
+            self._disk.reopen(segment.name)  # a file that is open is there even if it was removed
         if segment.sealed:
             try:
                 yield from self._check_sealed(segment)

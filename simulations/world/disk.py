@@ -184,6 +184,9 @@ class SimDisk:
         del self._files[name]
         self._forget_wounds(name)
 
+    def reopen(self, name: str) -> None:
+        """Nothing: a name is looked up each time."""
+
     def free(self) -> int:
         """Bytes that can still be written."""
         return self.capacity_bytes - sum(len(file.data) for file in self._files.values())

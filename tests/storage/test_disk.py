@@ -131,6 +131,15 @@ def test_more_files_than_may_be_open_at_once(disk):
         assert disk.read(name, 0, 99) == name.encode()
 
 
+async def test_a_file_that_is_opened_anew_is_as_it_was(disk):
+    disk.append(A, b"x")
+    disk.reopen(A)
+    disk.reopen(B)
+    disk.append(A, b"y")
+    await disk.sync(A)
+    assert disk.read(A, 0, 9) == b"xy"
+
+
 def test_the_names_of_the_directory_itself(disk):
     disk.append("reserve", b"x")
     disk.append(A, b"x")
@@ -340,6 +349,22 @@ async def test_a_file_is_not_closed_while_it_is_synced(real, monkeypatch):
     real.append(A, b"x")
     monkeypatch.setattr(os, "fdatasync", crowded)
     await real.sync(A)
+
+
+async def test_a_file_that_is_synced_stays_open_when_it_is_to_be_opened_anew(real, monkeypatch):
+    real.append(A, b"x")
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (real.reopen(A), fdatasync(file)))
+    await real.sync(A)
+
+
+def test_a_file_that_was_removed_by_others_is_gone_once_it_is_opened_anew(real):
+    real.append(A, b"x")
+    (real.directory / A).unlink()
+    assert real.read(A, 0, 1) == b"x", "so nobody would notice before the next start"
+    real.reopen(A)
+    with pytest.raises(DamagedLog, match="there is no"):
+        real.read(A, 0, 1)
 
 
 async def test_two_files_are_synced_at_once(real, monkeypatch):

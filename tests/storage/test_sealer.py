@@ -313,3 +313,23 @@ async def test_a_real_disk_is_sealed(tmp_path: Path):
     disk = FileDisk(tmp_path)
     assert bodies_of(Watched(disk).found) == [commit_of(number) for number in range(40)]
     disk.close()
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_a_segment_that_others_remove_is_missed_by_the_next_check(tmp_path: Path, sealed):
+    """It was open, so a node that ran would have read it until its end (chaos, seed 61)."""
+    disk = FileDisk(tmp_path)
+    watched = Watched(disk, segment_bytes=2000)
+    watched.log.start()
+    for number in range(60):
+        await watched.write_group([commit_of(number)])
+    if sealed:
+        await seal(disk, watched)
+    log, victim = watched.log, watched.log.files.segments[1]
+    assert victim.sealed is sealed and len(log.files.segments) > 2
+    gap = Gap(victim.base, victim.end)
+    assert gap not in list(log.check(victim.base))
+    (tmp_path / victim.name).unlink()
+    assert gap in list(log.check(victim.base)) and log.gaps == [gap]
+    await log.close()
+    disk.close()
