@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from ...simulations.plans.plan import Fault
+from ...simulations.plans.plan import Fault, Plan
 from ...simulations.troubles import Undo, nothing
 from .disks import DiskFaults
 from .members import MemberFaults
 from .nodes import NodeFaults
+
+DRILL_SECONDS_MIN = 0.1
 
 
 class RealTroubles(DiskFaults, NodeFaults, MemberFaults):
@@ -30,8 +32,7 @@ class RealTroubles(DiskFaults, NodeFaults, MemberFaults):
     async def _drill(self, _: int, fault: Fault) -> Undo | None:
         done = False
         for name in self._up(fault):
-            others = self._plan.among(fault.towards) if fault.towards else self._plan.nodes
-            order = {"cut": [one for one in others if one != name], "for": fault.lasts or 1.0}
+            order = drill_order(self._plan, fault, name, asyncio.get_running_loop().time())
             done |= await self._asker.post(name, "/v1/drills", order, 5.0) is not None
         return nothing if done else None
 
@@ -69,3 +70,11 @@ class RealTroubles(DiskFaults, NodeFaults, MemberFaults):
                 self._cluster.clocks[name].jump(self._amount(fault))
 
         return undo if names else None
+
+
+def drill_order(plan: Plan, fault: Fault, name: str, now: float) -> dict[str, object]:
+    """What a node is asked for. It ends a drill by itself, so the time may not go past the heal."""
+    others = plan.among(fault.towards) if fault.towards else plan.nodes
+    left = max(DRILL_SECONDS_MIN, plan.healed_at - now)
+    cut = [one for one in others if one != name]
+    return {"cut": cut, "for": min(fault.lasts or 1.0, left)}

@@ -9,6 +9,7 @@ import pytest
 from anabranch.chaos.asking import CRASH, Request, is_true
 from anabranch.chaos.cluster import cluster_text, free_ports
 from anabranch.chaos.draw import _ONCE, base_plan, drawn_kinds, round_of, shifted
+from anabranch.chaos.faults.real import drill_order
 from anabranch.chaos.judge import resolve
 from anabranch.chaos.links.kernel import check_kinds
 from anabranch.chaos.polls import Look, parted
@@ -129,6 +130,20 @@ def test_what_a_node_did_not_take_while_cut_is_told_with_the_reason():
 )
 def test_what_a_node_could_not_take_is_not_held_against_it(excused):
     assert untaken_cut(excused) == {}
+
+
+# -- drills ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lasts", "now", "seconds"),
+    [(3.0, 15.0, 3.0), (16.7, 15.0, 6.0), (None, 15.0, 1.0), (9.0, 22.0, 0.1)],
+)
+def test_a_drill_does_not_go_past_the_heal(lasts, now, seconds):
+    """Seed 61: the node's own drill went on for 6 s after the heal, and the heal was blamed."""
+    plan = Plan(1, (Site("a"), Site("b"), Site("c")), warm_up=1.0, trouble=19.0, frozen=1.0)
+    drill = Fault("drill", 15.0, lasts, ("b1",))
+    assert drill_order(plan, drill, "b1", now) == {"cut": ["a1", "c1"], "for": seconds}
 
 
 # -- requests -------------------------------------------------------------------------------------
