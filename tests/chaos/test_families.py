@@ -83,7 +83,6 @@ def test_power_that_fails_takes_nothing_that_was_acknowledged(tmp_path: Path) ->
     assert outcome.tally.kills >= 4
 
 
-@pytest.mark.slow
 def test_disks_that_fail_stall_and_rot(tmp_path: Path) -> None:
     plan = plan_of(
         Fault("disk-fails", 0.6, 0.2, ("a",)),
