@@ -15,7 +15,7 @@ from ...simulations.history import History
 from ...simulations.plans.kinds import describe
 from ...simulations.plans.plan import Fault, Plan
 from ...simulations.troubles import Tell, Troubles, Undo
-from ...storage.errors import AnabranchError, ConfigError, Unavailable
+from ...storage.errors import AnabranchError, ConfigError, DiskError, Unavailable
 from ..asking import Asker
 from ..cluster import Cluster
 from ..injection import wounds
@@ -24,7 +24,7 @@ from ..injection import wounds
 NOT_TRACED = (ProcessLookupError, TimeoutError, ConfigError)
 
 T = TypeVar("T")
-Hurt = Callable[[Path, Generator], str | None]
+Hurt = Callable[[Path, Generator, wounds.Spared], str | None]
 
 
 async def _nobody_looks(_: str) -> None:
@@ -165,15 +165,21 @@ class Blows(Troubles):
     async def _hurt_while_down(self, names: list[str], hurt: Hurt) -> None:
         """Damage what is in the directories of nodes that are down."""
         for name in names:
-            await self._while_down(name, partial(self._hurt, [name], hurt))
+            async with self._cluster.changing(name):
+                if not self._cluster.processes[name].is_up:
+                    await self._hurt([name], hurt)
 
-    def _hurt(self, names: list[str], hurt: Hurt) -> int:
-        """Damage what is in the directories of nodes; how many it hit."""
+    async def _hurt(self, names: list[str], hurt: Hurt) -> int:
+        """Damage what is in the directories of nodes, and elsewhere as well; how many it hit."""
         hit = 0
         for name in names:
-            what = None
-            with suppress(FileNotFoundError):  # a segment was sealed just then
-                what = hurt(self._cluster.data(name), self._luck)
+            what, data = None, self._cluster.data(name)
+            others = [self._cluster.data(one) for one in self._cluster.names if one != name]
+            with suppress(
+                OSError, DiskError
+            ):  # a segment was sealed just then, or there is no room
+                spared = await asyncio.to_thread(wounds.spared_in, data, others)
+                what = hurt(data, self._luck, spared)
             if what is not None:
                 hit += 1
                 self._history.damages.append((name, what))

@@ -124,12 +124,12 @@ class DiskFaults(Blows):
         return self._starting(names)
 
     async def _live_rot(self, _: int, fault: Fault) -> Undo | None:
-        return nothing if self._hurt(self._up(fault), wounds.flip_bits) else None
+        return nothing if await self._hurt(self._up(fault), wounds.flip_bits) else None
 
     async def _lose_segment(self, _: int, fault: Fault) -> Undo | None:
         gone = self._luck.random() < self._amount(fault)
         hurt = wounds.lose_segment if gone else wounds.truncate_segment
-        return nothing if self._hurt(self._up(fault), hurt) else None
+        return nothing if await self._hurt(self._up(fault), hurt) else None
 
     async def _lose_end(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._cluster.stop(name)]

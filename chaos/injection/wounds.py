@@ -3,22 +3,27 @@
 What is done is drawn from the luck that is handed in, and told in a sentence; None if there was
 nothing to do it to. All but `lose_end` the log itself can prove: `verify` finds it. That a log has
 lost its end only the index knows. A node that works in the directory meanwhile is not asked: it
-meets the damage when it reads there.
+meets the damage when it reads there. No store survives the loss of all copies, so a log is hurt
+only where others hold what is there: that says `spared_in`.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
-from typing import Final
+from typing import Final, NamedTuple
 
+from ...storage.commit import read_header
 from ...storage.disk import Disk, FileDisk
 from ...storage.errors import ConfigError, DirectoryInUse
+from ...storage.files import LogFiles
+from ...storage.record import COMMIT
 from ...storage.scan import Scan
 from ...storage.sealed import directory_of
 from ...storage.segment import FOLDER, Found, Segment, sealed_name, segment_name, segments_of
@@ -29,27 +34,76 @@ _SEGMENT: Final = re.compile(r"([0-9a-f]{16})\.(?:seg|sealed)")
 _SPOTS: Final = 16  # bytes of an index file that are made wrong
 _TRIES: Final = 5  # a running node takes files away while they are copied
 
-_Stretch = tuple[int, int]  # of a file: offset, length
+_CommitKey = tuple[int, int, int]  # shard, origin, sequence
 
 
-def flip_bits(data: Path, luck: Random) -> str | None:
+class _Stretch(NamedTuple):
+    """Of a file, and of the log."""
+
+    offset: int
+    length: int
+    position: int
+    end: int
+
+
+class Spared(NamedTuple):
+    """What may not be hurt in a log: commits that no other directory holds."""
+
+    positions: list[int]  # in order
+    end: int  # what came later was not looked at
+
+    def touches(self, position: int, end: int) -> bool:
+        """Whether something of that lies in a range of the log."""
+        at = bisect_left(self.positions, position)
+        return end > self.end or (at < len(self.positions) and self.positions[at] < end)
+
+
+ANYTHING: Final = Spared([], 1 << 62)
+
+
+def spared_in(data: Path, others: Iterable[Path]) -> Spared:
+    """What only this directory holds; what the others hold and can't be read does not count."""
+    mine, end = _commits(data)
+    for other in others:
+        for key in _commits(other)[0]:
+            mine.pop(key, None)
+    return Spared(sorted(at for positions in mine.values() for at in positions), end)
+
+
+def _commits(data: Path) -> tuple[dict[_CommitKey, list[int]], int]:
+    """Where the commits of a directory are, and where its log ends."""
+    found: dict[_CommitKey, list[int]] = {}
+    if not (data / FOLDER).is_dir():
+        return found, 0
+    with _viewed(data) as disk:
+        files = LogFiles(disk)
+        for record in files.scan(0):
+            if isinstance(record, Found) and record.kind == COMMIT:
+                commit = read_header(record.body)
+                key = (commit.shard, commit.origin, commit.seq)
+                found.setdefault(key, []).append(record.position)
+        return found, files.end
+
+
+def flip_bits(data: Path, luck: Random, spared: Spared = ANYTHING) -> str | None:
     """Flip one bit in a record, or a sealed block, that was on disk before a later one was."""
     with _seen(data) as disk:
         segments = segments_of(disk)
         for segment in luck.sample(segments, len(segments)):
-            stretches = _provable(disk, segment, last=segment is segments[-1])
+            provable = _provable(disk, segment, last=segment is segments[-1])
+            stretches = [one for one in provable if not spared.touches(one.position, one.end)]
             if stretches:
-                offset, length = luck.choice(stretches)
-                at, bit = offset + luck.randrange(length), luck.randrange(8)
+                hit = luck.choice(stretches)
+                at, bit = hit.offset + luck.randrange(hit.length), luck.randrange(8)
                 _change(data / segment.name, at, 1 << bit)
                 return f"bit {bit} at offset {at} of {segment.name} was flipped"
     return None
 
 
-def truncate_segment(data: Path, luck: Random) -> str | None:
+def truncate_segment(data: Path, luck: Random, spared: Spared = ANYTHING) -> str | None:
     """Cut a segment short that is not the last."""
     with _seen(data) as disk:
-        segments = [one for one in segments_of(disk)[:-1] if disk.size(one.name)]
+        segments = [one for one in _but_last(disk, spared) if disk.size(one.name)]
         if not segments:
             return None
         name = luck.choice(segments).name
@@ -59,10 +113,10 @@ def truncate_segment(data: Path, luck: Random) -> str | None:
         return f"{name} was cut from {size} to {length} bytes"
 
 
-def lose_segment(data: Path, luck: Random) -> str | None:
+def lose_segment(data: Path, luck: Random, spared: Spared = ANYTHING) -> str | None:
     """Remove a segment that is not the last, in both its forms."""
     with _seen(data) as disk:
-        segments = segments_of(disk)[:-1]
+        segments = _but_last(disk, spared)
         if not segments:
             return None
         segment = luck.choice(segments)
@@ -71,7 +125,7 @@ def lose_segment(data: Path, luck: Random) -> str | None:
         return f"{segment.name} was removed"
 
 
-def lose_end(data: Path, luck: Random) -> str | None:
+def lose_end(data: Path, luck: Random, spared: Spared = ANYTHING) -> str | None:
     """Remove some whole records at the end of the last segment, but not its first."""
     with _seen(data) as disk:
         segments = segments_of(disk)
@@ -80,15 +134,16 @@ def lose_end(data: Path, luck: Random) -> str | None:
         last = segments[-1]
         scan = Scan(disk, last, last=True)
         begins = [one.position for one in scan.records(last.base) if isinstance(one, Found)]
-        if len(begins) < 2:
+        may = [at for at in range(1, len(begins)) if not spared.touches(begins[at], last.end)]
+        if not may:
             return None
-        kept = luck.randrange(1, len(begins))
+        kept = luck.choice(may)
         length = begins[kept] - last.base
         disk.truncate(last.name, length)
         return f"{last.name} lost its last {len(begins) - kept} records, {last.size - length} bytes"
 
 
-def tear_index(data: Path, luck: Random) -> str | None:
+def tear_index(data: Path, luck: Random, _: Spared = ANYTHING) -> str | None:
     """Make some bytes of one file of the index wrong."""
     with _stopped(data):
         tables = [one for one in sorted((data / INDEX).glob("*.sst")) if one.stat().st_size]
@@ -153,19 +208,31 @@ def _seen(data: Path) -> Iterator[FileDisk]:
     """The directory of a node; of one that runs, the same files by other names."""
     if not data.is_dir():
         raise ConfigError(f"there is no data directory {data}; start its node once")
-    view: Path | None = None
     try:
         disk = FileDisk(data)
     except DirectoryInUse:
-        view = Path(mkdtemp(prefix="seen-", dir=data.parent))
-        _link_log(data, view)
-        disk = FileDisk(view)
+        with _viewed(data) as disk:
+            yield disk
+        return
     try:
         yield disk
     finally:
         disk.close()
-        if view is not None:
-            shutil.rmtree(view)
+
+
+@contextmanager
+def _viewed(data: Path) -> Iterator[FileDisk]:
+    """The same files of a log by other names, so that nobody finds the directory in use."""
+    view = Path(mkdtemp(prefix="seen-", dir=data.parent))
+    try:
+        _link_log(data, view)
+        disk = FileDisk(view)
+        try:
+            yield disk
+        finally:
+            disk.close()
+    finally:
+        shutil.rmtree(view)
 
 
 @contextmanager
@@ -187,18 +254,24 @@ def _link_log(data: Path, view: Path) -> None:
             (view / FOLDER / path.name).hardlink_to(path)
 
 
+def _but_last(disk: Disk, spared: Spared) -> list[Segment]:
+    return [one for one in segments_of(disk)[:-1] if not spared.touches(one.base, one.end)]
+
+
 def _provable(disk: Disk, segment: Segment, *, last: bool) -> list[_Stretch]:
     """What lies where in a file, as far as damage there can't be taken for a torn tail."""
     if segment.sealed:
         places = directory_of(disk, segment.name, segment.base, segment.end).places
-        return [(place.offset, place.stored) for place in places]
+        return [_Stretch(one.offset, one.stored, one.position, one.end) for one in places]
     scan = Scan(disk, segment, last=last)
-    stretches, synced = [], 0
+    stretches: list[_Stretch] = []
+    synced = 0
     for found in scan.records(segment.base):
         if isinstance(found, Found) and scan.header is not None:
-            stretches.append((found.position - segment.base, scan.header.end - found.position))
+            offset, length = found.position - segment.base, scan.header.end - found.position
+            stretches.append(_Stretch(offset, length, found.position, scan.header.end))
             synced = max(synced, scan.header.position - scan.header.unsynced - segment.base)
-    return [one for one in stretches if not last or sum(one) <= synced]
+    return [one for one in stretches if not last or one.offset + one.length <= synced]
 
 
 def _change(path: Path, at: int, bits: int) -> None:

@@ -18,6 +18,7 @@ from anabranch.storage.disk import FileDisk
 from anabranch.storage.errors import ConfigError, DamagedIndex, DirectoryInUse
 from anabranch.storage.files import LogFiles
 from anabranch.storage.index_rocks import RocksIndex
+from anabranch.storage.record import COMMIT
 from anabranch.storage.sealer import Sealer
 from anabranch.storage.segment import Found, Gap
 from anabranch.storage.state import State, state_body
@@ -142,6 +143,31 @@ def test_a_lost_end_is_whole_records_and_only_the_index_can_tell(master, fresh):
         assert f"lost its last {len(good) - len(found)} records" in said
         lost.add(len(good) - len(found))
     assert min(lost) == 1 and len(lost) > 1
+
+
+HURT = (wounds.flip_bits, wounds.truncate_segment, wounds.lose_segment, wounds.lose_end)
+
+
+@pytest.mark.parametrize("wound", HURT)
+def test_the_last_copy_of_anything_is_spared(master, fresh, tmp_path, wound):
+    """Seed 61: a flipped bit took what only a node that had come back empty held."""
+    nobody = wounds.spared_in(master, [tmp_path / "nothing"])
+    commits = [one.position for one in scanned(master)[0] if one.kind == COMMIT]
+    assert nobody.positions == commits
+    assert wounds.spared_in(master, [tmp_path / "nothing", fresh()]).positions == []
+    hit = 0
+    for seed in SEEDS:
+        data, behind = fresh(), fresh()
+        assert wounds.lose_segment(behind, Random(seed))
+        spared = wounds.spared_in(data, [behind])
+        assert 0 < len(spared.positions) < len(commits)
+        hit += wound(data, Random(seed), spared) is not None
+        assert {one.position for one in scanned(data)[0]} >= set(spared.positions)
+    assert hit > 0
+
+
+def test_what_was_not_looked_at_is_spared(fresh):
+    assert all(wound(fresh(), Random(1), wounds.Spared([], 1)) is None for wound in HURT)
 
 
 def test_the_same_luck_does_the_same(fresh):
