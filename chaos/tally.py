@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..simulations.history import Gauge, History
 from ..simulations.plans.kinds import KINDS, sides
 from ..simulations.plans.plan import Plan
+from ..simulations.record import ANSWERS
 from ..simulations.troubles import Course
 from .asking import CRASH
 from .process import Size
@@ -22,7 +23,6 @@ _GROWTH_BYTES = 48 * 1024 * 1024  # as above, of a small process
 _FILES_MORE = 40  # segments and connections come and go
 _TASKS_MORE = 5  # requests come and go
 _ROUNDS_MIN = 6  # fewer tell nothing of growth
-_ANSWERS = frozenset({"RevisionConflict", "Unprocessable"})  # the node could, the append could not
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Tally:
             if append.receipt is not None and append.ended is not None:
                 self.took.append(append.ended - append.began)
                 self.took_cut += self.took[-1:] if cut else []
-            elif cut and append.error not in _ANSWERS and append.lost != CRASH:
+            elif cut and append.error not in ANSWERS and append.lost != CRASH:
                 self.untaken_cut[append.error or append.lost or "no answer"] += 1
 
 

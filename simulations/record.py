@@ -14,7 +14,7 @@ from .plans.plan import Plan
 from .timeline import Moment, NodeSeries, Span, Timeline
 from .troubles import Course
 
-NOTES_MAX = 2000
+_NOTES_MAX = 2000
 _GIVEN_UP_SECONDS = 3600  # an append that has no answer by then gets none
 ANSWERS = frozenset({"RevisionConflict", "Unprocessable"})  # the node could, the append could not
 
@@ -46,7 +46,7 @@ class Record:
         """Something that a person may want to know; it begins with a node's name if it has one."""
         name, _, what = line.partition(" ")
         name = name.rstrip(":")
-        if len(self.timeline.notes) < NOTES_MAX:
+        if len(self.timeline.notes) < _NOTES_MAX:
             known = name in self._plan.nodes
             self.timeline.notes.append(
                 Moment(self._now, name if known else "", what if known else line)
