@@ -163,26 +163,30 @@ class Blows(Troubles):
     # -- damage ----------------------------------------------------------------------------------
 
     async def _hurt_while_down(self, names: list[str], hurt: Hurt) -> None:
-        """Damage what is in the directories of nodes that are down."""
+        """Damage the logs of nodes that are down."""
         for name in names:
             async with self._cluster.changing(name):
                 if not self._cluster.processes[name].is_up:
                     await self._hurt([name], hurt)
 
     async def _hurt(self, names: list[str], hurt: Hurt) -> int:
-        """Damage what is in the directories of nodes, and elsewhere as well; how many it hit."""
+        """Damage the logs of nodes where others hold what is there; how many it hit."""
         hit = 0
         for name in names:
             what, data = None, self._cluster.data(name)
             others = [self._cluster.data(one) for one in self._cluster.names if one != name]
-            with suppress(
-                OSError, DiskError
-            ):  # a segment was sealed just then, or there is no room
+            # A segment may be sealed just then, and a full disk has no room to look at it.
+            with suppress(OSError, DiskError):
                 spared = await asyncio.to_thread(wounds.spared_in, data, others)
                 what = hurt(data, self._luck, spared)
-            if what is not None:
-                hit += 1
-                self._history.damages.append((name, what))
-                self.after_harm(name)
-                self._note(f"{name} has damage: {what}")
+            hit += self._harmed(name, what)
         return hit
+
+    def _harmed(self, name: str, what: str | None) -> bool:
+        """Remember what was done to a directory; False if that was nothing."""
+        if what is None:
+            return False
+        self._history.damages.append((name, what))
+        self.after_harm(name)
+        self._note(f"{name} has damage: {what}")
+        return True

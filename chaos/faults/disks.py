@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ...simulations.plans.plan import Fault
 from ...simulations.troubles import Undo, nothing
@@ -138,6 +139,10 @@ class DiskFaults(Blows):
 
     async def _index_rot(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if await self._cluster.stop(name)]
-        await self._hurt_while_down(names, wounds.tear_index)
+        for name in names:
+            await self._while_down(name, partial(self._tear_index, name))
         self._cluster.may_end.update(names)
         return self._starting(names)
+
+    def _tear_index(self, name: str) -> None:
+        self._harmed(name, wounds.tear_index(self._cluster.data(name), self._luck))

@@ -10,7 +10,7 @@ from .disks import DiskFaults
 from .members import MemberFaults
 from .nodes import NodeFaults
 
-DRILL_SECONDS_MIN = 0.1
+DRILL_SECONDS_MIN = 0.1  # of one that would begin with the heal
 
 
 class RealTroubles(DiskFaults, NodeFaults, MemberFaults):

@@ -143,7 +143,7 @@ def lose_end(data: Path, luck: Random, spared: Spared = ANYTHING) -> str | None:
         return f"{last.name} lost its last {len(begins) - kept} records, {last.size - length} bytes"
 
 
-def tear_index(data: Path, luck: Random, _: Spared = ANYTHING) -> str | None:
+def tear_index(data: Path, luck: Random) -> str | None:
     """Make some bytes of one file of the index wrong."""
     with _stopped(data):
         tables = [one for one in sorted((data / INDEX).glob("*.sst")) if one.stat().st_size]
