@@ -161,7 +161,8 @@ class Replication:
         beat, now = self._heartbeat_seconds, self._clock.monotonic()
         if self._store.history.tentative_commits or now - self._stirred < IDLE_AFTER_SECONDS:
             return beat
-        return max(beat, min(IDLE_BEATS * beat, SILENCE_SECONDS / 3))  # no link looks dead
+        twice = SILENCE_SECONDS / 2 - beat  # within the silence: no link looks dead
+        return max(beat, min(IDLE_BEATS * beat, twice))
 
     async def answer(self, link: Link) -> None:
         """Serve a link that another node has dialled, until it ends."""
