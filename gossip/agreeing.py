@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
@@ -20,6 +21,7 @@ _ACCEPTS: Final = 4
 _OUTBID: Final = 5
 _ASK: Final = 6
 _LEARN: Final = 7
+_BALLOTS: Final = frozenset({_FREEZE, _FROZEN, _ACCEPT, _ACCEPTS})
 
 _Word = Annotated[int, Meta(ge=0)]
 _Ballot = tuple[_Word, _Word]
@@ -38,6 +40,11 @@ _READERS: Final = {
 def packed(message: Message) -> bytes:
     """The bytes of a message."""
     return pack(_parts(message))
+
+
+def has_ballots(parts: Iterable[bytes]) -> bool:
+    """Whether whoever says this takes part in a ballot, which only those do who are sure."""
+    return any(len(part) > 1 and part[1] in _BALLOTS for part in parts)
 
 
 def _parts(message: Message) -> tuple[Any, ...]:

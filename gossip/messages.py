@@ -171,10 +171,11 @@ class Recall:
 
 @dataclass(slots=True)
 class Recalled:
-    """The answer to a Recall: the highest counter, and the last sequence of each log."""
+    """The answer to a Recall: the last boot that counted, and what was seen of all that were."""
 
     origin: int
-    counter: int
+    boot: int  # 0: none counted yet
+    counter: int  # the highest
     logs: list[tuple[int, int]]
 
 
@@ -340,6 +341,6 @@ _FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., 
     COMPARED: (_reader(_Word, list[_Running], list[_Root], list[bytes]), Compared),
     AGREE: (_reader(list[bytes]), Agree),
     RECALL: (_reader(_Word), Recall),
-    RECALLED: (_reader(_Word, _Word, list[tuple[_Shard, _Word]]), Recalled),
+    RECALLED: (_reader(_Word, _Word, _Word, list[tuple[_Shard, _Word]]), Recalled),
     JOIN: (_reader(str, str, _Word, _Word, str, bool), Join),
 }

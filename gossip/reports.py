@@ -96,7 +96,8 @@ class Standings:
             standing.epoch, standing.mark = report.epoch, report.mark
             standing.boot = report.boot
             standing.counter = max(standing.counter, report.counter)
-            standing.promise = max(standing.promise, report.promise)
+            if report.mark:  # else it may be of a copy, which never comes to count
+                standing.promise = max(standing.promise, report.promise)
         if report.claim is not None:
             standing.claim = report.claim
         return moved if newer or moved else None

@@ -2,10 +2,11 @@
 
 A directory that was restored from a snapshot, or copied, has forgotten commits that it made and
 promises that it gave. So a node that starts is *unsure*: it asks the other members what they saw of
-its origin before this boot. One that saw more proves that the disk went back. Once enough of them
-saw no more than is here, the node is *sure*: with itself a majority, and all who answered within
-two seconds; or all, for who wants no doubt at all. A majority can be wrong only if the one that saw
-more is away just then.
+its origin before this boot. One that saw more, or a start that this directory knows nothing of,
+proves that the disk went back, or that a copy of it went on. Once enough of them saw neither, the
+node is *sure*: with itself a majority, and all who answered within two seconds; or all, for who
+wants no doubt at all. A majority can be wrong only if the one that saw more is away just then.
+Until it is sure it gives nobody what it has made, except to who has lost it.
 """
 
 from __future__ import annotations
@@ -45,11 +46,16 @@ class Sureness:
 
 
 class Seen:
-    """The highest counter that was seen of each origin, by its boots."""
+    """The highest counter that was seen of each origin, by its boots.
+
+    Only boots that *counted* are held against a later one: those that were sure, so that they could
+    give promises and votes under that origin.
+    """
 
     def __init__(self) -> None:
         self._before: dict[int, int] = {}  # of boots that were forgotten
         self._of: dict[int, dict[int, int]] = {}  # by boot, in the order in which they came
+        self._counted: dict[int, dict[int, None]] = {}  # those that did, in that order
 
     def note(self, origin: int, boot: int, counter: int) -> None:
         """A message of an origin has this counter."""
@@ -57,23 +63,39 @@ class Seen:
         boots[boot] = max(counter, boots.get(boot, 0))
         if len(boots) > BOOTS_KEPT_MAX:
             oldest = next(iter(boots))
-            self._before[origin] = max(boots.pop(oldest), self._before.get(origin, 0))
+            forgotten = boots.pop(oldest)
+            if oldest in self._counted.get(origin, ()):
+                self._before[origin] = max(forgotten, self._before.get(origin, 0))
+                del self._counted[origin][oldest]
+
+    def counts(self, origin: int, boot: int, counter: int) -> None:
+        """A boot of an origin was sure when it had this counter."""
+        self.note(origin, boot, counter)
+        counted = self._counted.setdefault(origin, {})
+        counted[boot] = None
+
+    def last(self, origin: int) -> int:
+        """The last boot of an origin that counted; 0 if none did."""
+        return next(reversed(self._counted.get(origin, {})), 0)
 
     def before(self, origin: int, boot: int) -> int:
         """The highest counter that was seen of an origin in other boots than this one."""
-        others = (counter for one, counter in self._of.get(origin, {}).items() if one != boot)
+        boots, counted = self._of.get(origin, {}), self._counted.get(origin, {})
+        others = (boots[one] for one in counted if one != boot)
         return max([self._before.get(origin, 0), *others])
 
     def rows(self) -> list[tuple[int, int, int, int]]:
-        """(origin, last boot, its counter, highest before), to be kept."""
-        lasts = ((origin, next(reversed(boots))) for origin, boots in self._of.items())
+        """(origin, last boot that counted, its counter, highest before), to be kept."""
+        lasts = ((origin, self.last(origin)) for origin in self._counted)
         return [
             (origin, boot, self._of[origin][boot], self.before(origin, boot))
             for origin, boot in lasts
+            if boot
         ]
 
     def restore(self, rows: list[tuple[int, int, int, int]]) -> None:
         """Take what was kept."""
         for origin, boot, counter, before in rows:
             self._of[origin] = {boot: counter}
+            self._counted[origin] = {boot: None}
             self._before[origin] = before

@@ -26,7 +26,6 @@ from ..gossip.epochs import Ask, Epochs, Here, Learn, Message, Outcome
 from ..gossip.members import Members
 from ..gossip.messages import Agree, Join, Recall, Recalled
 from ..gossip.sureness import Sureness
-from ..gossip.suspicion import Suspicion
 from ..storage.errors import DiskFull
 from ..storage.limits import (
     APPEND_AGAIN_COMMITS,
@@ -227,13 +226,16 @@ class Membership:
 
     def _take_stand(self, epoch: Epoch) -> None:
         """Find out what this node is in an epoch."""
+        if self._gives_way and self._store.origin in epoch.joined:
+            self._store.doubt()
+            self._go_on_as(self._random.word())
         if self._store.origin not in epoch.joined:
             used = self._store.origin in epoch.finals or any(
                 log[1] == self._store.origin for log, _ in self._store.frontier.items()
             )
             was_one = any(one.member.name == self._members.me for one in epoch.removed)
-            back = was_one or self._members.me in self._members
-            self.asks = self.asks or (back and not self._store.left)
+            back = (was_one or self._members.me in self._members) and not self._store.left
+            self.asks = self.asks or back
             if used:
                 self._go_on_as(self._random.word())
         else:
@@ -247,6 +249,7 @@ class Membership:
         """Be another origin from now on: nobody can have seen anything of it."""
         _log.warning("this node goes on as origin %016x, and asks to be a member", origin)
         self._store.identify(origin)
+        self._settler.identify()
         self.sureness.went_back = None
         self.sureness.sure = True
         if self.epochs is not None:
@@ -256,7 +259,11 @@ class Membership:
     def give_way(self) -> None:
         """A newer process has a copy of this directory: don't ask for its place in this boot."""
         self._gives_way = True
-        self.start_anew()
+        if self._members.epoch is not None:
+            self.start_anew()
+        else:  # the other one is a founder, this one waits for the epoch
+            self.sureness.sure = False
+            self._settle_in()
 
     def start_anew(self) -> None:
         """Be another origin: the log of the old one may have gone on elsewhere."""
@@ -275,11 +282,6 @@ class Membership:
     def waiting(self) -> dict[str, Join]:
         """Who is no member, and says that it is there; by name."""
         return self._waits.by_name
-
-    @property
-    def suspicion(self) -> Suspicion:
-        """Who seems to be gone."""
-        return self.eviction.suspicion
 
     @property
     def missed(self) -> list[tuple[int, int]]:
@@ -356,7 +358,7 @@ class Membership:
         if self._waits.heard(join, now):
             self._on_entered()  # it is dialled: it may hold what members lack
         old = self._members.origin(join.name)
-        silent = old is None or self.suspicion.silent_seconds(old, now) > TWIN_SECONDS
+        silent = old is None or self.eviction.suspicion.silent_seconds(old, now) > TWIN_SECONDS
         if join.asks and silent:  # else the one whose place it wants is there as well
             self.wanted = [one for one in self.wanted if not one.is_about(join.name)]
             self.want(Change(join=(joined(join),)))
@@ -365,7 +367,8 @@ class Membership:
         """What this node saw of another one before a boot of it."""
         origin = recall.origin
         rows = [(shard, seq) for (shard, of), seq in self._store.frontier.items() if of == origin]
-        return Recalled(origin, self._store.seen.before(origin, boot), rows)
+        seen = self._store.seen
+        return Recalled(origin, seen.last(origin), seen.before(origin, boot), rows)
 
     def recalled(self, name: str, answer: Recalled) -> None:
         """A member has said what it saw of this node."""
@@ -376,12 +379,13 @@ class Membership:
             seq > store.holes.had((shard, mine), store.arrived(shard, mine))
             for shard, seq in answer.logs
         )
-        self.sureness.told(name, answer.counter, longer=longer)
+        elsewhere = answer.boot and not store.was_started_as(answer.boot)
+        self.sureness.told(name, answer.counter, longer=longer or bool(elsewhere))
         self.look()
 
     def look(self) -> None:
         """See whether this node can be sure of its directory by now."""
-        if self.sureness.sure:
+        if self.sureness.sure or self._gives_way:
             return
         others = [member.name for member in self._members.others]
         if self.sureness.went_back is not None:

@@ -10,18 +10,13 @@ from contextlib import suppress
 from math import ceil
 from typing import Any
 
+from ..gossip.agreeing import has_ballots
 from ..gossip.answering import answer
 from ..gossip.clocks import Clocks
 from ..gossip.coming import Coming
 from ..gossip.frontier import Frontier, LogKey
 from ..gossip.members import Cause, Member, Objection
-from ..gossip.messages import (
-    Hello,
-    Message,
-    Refuse,
-    ReportMessage,
-    Sender,
-)
+from ..gossip.messages import Agree, Hello, Message, Refuse, ReportMessage, Sender
 from ..gossip.outbox import Outbox
 from ..gossip.pace import Budget
 from ..gossip.peer import Dialer
@@ -31,11 +26,7 @@ from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import receive
 from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
-from ..storage.limits import (
-    IDLE_AFTER_SECONDS,
-    IDLE_BEATS,
-    SILENCE_SECONDS,
-)
+from ..storage.limits import IDLE_AFTER_SECONDS, IDLE_BEATS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
 from .comparing import Comparing
@@ -262,7 +253,7 @@ class Replication:
         if copied:
             raise Refused(copied.text)
         clock, now = self._clock, self._clock.monotonic()
-        suspicion = self.membership.suspicion
+        suspicion = self.membership.eviction.suspicion
         if origin in self._members.joined:
             self._store.seen.note(origin, sender.boot, sender.counter)
             suspicion.heard(origin, now)
@@ -271,9 +262,13 @@ class Replication:
             self._clocks.learn(origin, wall_ms, clock.wall_ms(), round_trip_ms, at_seconds=now)
         elif origin != self._store.origin:
             self._store.seen.note(origin, sender.boot, sender.counter)
+        if isinstance(message.body, Agree) and has_ballots(message.body.parts):
+            self._store.seen.counts(origin, sender.boot, sender.counter)
         for report in message.reports:
             if self._settler.learn(report):
                 suspicion.heard(report.origin, now)
+                if report.mark:
+                    self._store.seen.counts(report.origin, report.boot, report.counter)
         if isinstance(message.body, ReportMessage):
             suspicion.told(origin, message.body.missed, now)
             if message.body.close:
@@ -437,6 +432,8 @@ class Replication:
             pushes.asked(self._clock.monotonic())
         for shard, origin, after, until in wanted:
             log = (shard, origin)
+            if origin == self._store.origin and not until and not self.membership.sureness.sure:
+                continue  # a copy of the directory may have gone on with this log
             if pushes is not None and not until and pushes.bring(log, after):
                 continue
             held = self._store.frontier[log]

@@ -47,13 +47,17 @@ class Settler:
         self.disputes: dict[int, str] = {}
         self.settlement: EpochSettlement | None = None
 
+    def identify(self) -> None:
+        """This node may have another origin: what others say of the one before is of another."""
+        if self._store.origin != self._mine:
+            self.standings.forget(self._mine)  # it may still be passed on, or of a copy
+            self._mine = self._store.origin
+        self.standings.of(self._mine).frontier = self._store.frontier
+
     def enter(self, epoch: Epoch) -> None:
         """Settle by the members of this epoch from now on."""
-        mine, frontier = self._store.origin, self._store.frontier
-        if mine != self._mine:
-            self.standings.forget(self._mine)  # others may still pass on what it once said
-            self._mine = mine
-        self.standings.of(mine).frontier = frontier
+        self.identify()
+        mine, frontier = self._mine, self._store.frontier
         if self.settlement is None:
             self.settlement = EpochSettlement(mine, epoch, frontier)
             for shard in range(self._members.shards):

@@ -152,7 +152,8 @@ def has_a_namesake(node: Node) -> bool:
     other, membership = node.members.origin(node.me.name), node.membership
     if other is None or other == node.store.origin or not membership.sureness.sure:
         return False
-    return membership.suspicion.silent_seconds(other, node.clock.monotonic()) <= TWIN_SECONDS
+    suspicion = membership.eviction.suspicion
+    return suspicion.silent_seconds(other, node.clock.monotonic()) <= TWIN_SECONDS
 
 
 def _needs_of_membership(node: Node) -> list[str]:

@@ -21,7 +21,7 @@ from ..gossip.members import Members
 from ..gossip.sureness import Seen
 from ..storage.commit import Commit, Draft, commit_hash, read_payloads, shard_of, stamped
 from ..storage.errors import DamagedLog
-from ..storage.limits import CEILING_AHEAD_MS, CEILING_RENEW_MS
+from ..storage.limits import BOOTS_KEPT_MAX, CEILING_AHEAD_MS, CEILING_RENEW_MS
 from ..storage.log import Log
 from ..storage.record import COMMIT, STATE
 from ..storage.stamp import STAMP_MAX, HybridClock, stamp_of
@@ -70,6 +70,7 @@ class Store:
         self.history = history
         self.members = members
         self.boot = boot
+        self._boots = [one for one in recovered.state.starts if one != boot][-BOOTS_KEPT_MAX:]
         self.strays = strays
         self.seen = Seen()
         self.seen.restore(recovered.state.seen)
@@ -114,6 +115,10 @@ class Store:
     def stamping(self) -> int:
         """The origin under which it stamps now."""
         return self.origin if self.settled_in else self.provisional
+
+    def was_started_as(self, boot: int) -> bool:
+        """Whether a boot was one of this directory, before it was copied or after."""
+        return boot == self.boot or boot in self._boots
 
     # -- own commits -----------------------------------------------------------------------------
 
@@ -415,6 +420,7 @@ class Store:
                 self.left,
                 kept,
                 cut,
+                self._boots,
             )
         )
 

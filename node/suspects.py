@@ -59,7 +59,7 @@ class Suspects:
 
     def silent_seconds(self, origin: int) -> float:
         """For how long nothing was heard of a member."""
-        return self._membership.suspicion.silent_seconds(origin, self._monotonic())
+        return self._membership.eviction.suspicion.silent_seconds(origin, self._monotonic())
 
     def now(self) -> list[Suspect]:
         """Those that are suspected now; a node that is no member itself suspects nobody."""

@@ -21,11 +21,12 @@ class State:
     known) of each founder; none later. `watermarks`: how far shards were settled; those that are
     not named did not change. `frontier`: (shard, origin, sequence) of all that was here when a
     segment began; empty in other states, and while that is not known. `aside`: origins under which
-    this directory stamped without being a member. `seen`: of other origins the last boot, its
-    counter, and the highest counter before. `left`: it has left the cluster for good. `epochs`:
-    what the epochs keep (gossip.epochs); empty where it did not change. `cut`: (shard, origin,
-    sequence) of logs that end there as far as they were read before this record: what follows in
-    them was not made by this directory alone.
+    this directory stamped without being a member. `seen`: of other origins the last boot that
+    counted, its counter, and the highest counter before. `left`: it has left the cluster for good.
+    `epochs`: what the epochs keep (gossip.epochs); empty where it did not change. `cut`: (shard,
+    origin, sequence) of logs that end there as far as they were read before this record: what
+    follows in them was not made by this directory alone. `boots`: the starts before this one, the
+    newest last: one of this origin that is not among them was of a copy of this directory.
     """
 
     origin: int
@@ -42,6 +43,12 @@ class State:
     left: bool = False
     epochs: bytes = b""
     cut: list[tuple[int, int, int]] = field(default_factory=list)
+    boots: list[int] = field(default_factory=list)
+
+    @property
+    def starts(self) -> list[int]:
+        """The boots of this directory so far, the one that wrote this too."""
+        return [*self.boots, self.boot]
 
 
 def state_body(state: State) -> bytes:
@@ -63,6 +70,7 @@ def state_body(state: State) -> bytes:
             state.left,
             state.epochs,
             state.cut,
+            state.boots,
         )
     )
 
@@ -77,7 +85,7 @@ def read_state(body: bytes) -> State:
                 "use the version that wrote it"
             )
         origin, boot, shards, cluster, node, ceiling, members, watermarks, frontier, *more = parts
-        aside, seen, left, epochs, cut = more
+        aside, seen, left, epochs, cut, boots = more
         return State(
             *(origin, boot, shards, cluster, node, ceiling),
             list(members),
@@ -88,6 +96,7 @@ def read_state(body: bytes) -> State:
             left,
             epochs,
             list(cut),
+            list(boots),
         )
     except (BadFrame, ValueError, TypeError):
         raise DamagedLog("a state record is not what this version writes") from None

@@ -107,11 +107,13 @@ class World:
         self.disks[name], self.indexes[name] = snapshot.disk.clone(), deepcopy(snapshot.index)
 
     def copy(self, name: str, twin: str) -> None:
-        """A second machine with a copy of a directory; it dials, but nobody dials it."""
+        """A second machine with a copy of a directory; it dials, but nobody dials it.
+
+        Nobody who goes through the names meets it: it is no node that should be there.
+        """
         self._equip(twin)
         self.restore(twin, self.snapshot(name))
         self._configs[twin], self._runs_as[twin] = self._configs[name], self._runs_as[name]
-        self.names.append(twin)
 
     def port(self, name: str) -> Network:
         """A node's way into the network."""
@@ -235,8 +237,8 @@ class World:
 
     def cut_off(self, side: set[str], *, reset: bool = False) -> None:
         """Cut both directions between some nodes and all others."""
-        for here in self.names:
-            for there in self.names:
+        for here in self.disks:
+            for there in self.disks:
                 if (here in side) != (there in side):
                     self.network.cut(here, there, reset=reset)
 
@@ -249,8 +251,9 @@ class World:
         deadline = self._loop.time() + seconds
         while self._loop.time() < deadline and not self._all_sure():  # noqa: ASYNC110 - for a while
             await asyncio.sleep(0.1)
-        while self._loop.time() < deadline and (stuck := self._stuck()):
-            await asyncio.sleep(_LOOKED_FOR_SECONDS)
+        while self._loop.time() < deadline and self._anyone_outside():
+            stuck = self._stuck()
+            await asyncio.sleep(_LOOKED_FOR_SECONDS if stuck else 0.1)
             for name in stuck if stuck == self._stuck() else []:
                 node = self.nodes[name]
                 change = self._forced_at(node)
@@ -262,6 +265,10 @@ class World:
     def _all_sure(self) -> bool:
         """Whether every node knows whether its directory went back in time."""
         return all(node.membership.sureness.sure for node in self.nodes.values())
+
+    def _anyone_outside(self) -> bool:
+        """Whether some node is no member, as far as it knows."""
+        return any(node.membership.is_outside for node in self.nodes.values())
 
     def _stuck(self) -> list[str]:
         """The members of an epoch in which too few have a vote for another one."""

@@ -45,7 +45,7 @@ ONE_OF_EACH = [
     Message(SENDER, Compared(110 << 48, [bytes(32)], [(3, 11, 40, bytes(32))], [bytes(64)])),
     Message(SENDER, Agree([packed(Ask(1)), packed(Outbid(1, (2, 22)))])),
     Message(SENDER, Recall(11)),
-    Message(SENDER, Recalled(11, 4096, [(0, 7), (4095, 9)])),
+    Message(SENDER, Recalled(11, 7, 4096, [(0, 7), (4095, 9)])),
     Message(SENDER, Join("par1", "par", 3, 44, "http://d:1", True)),
 ]
 
@@ -85,7 +85,7 @@ bodies = st.one_of(
     st.builds(Compared, words, st.lists(hashes, max_size=4), roots, commits),
     st.builds(Agree, commits),
     st.builds(Recall, words),
-    st.builds(Recalled, words, words, ends),
+    st.builds(Recalled, words, words, words, ends),
     st.builds(Join, short, short, words, words, short, st.booleans()),
 )
 messages = st.builds(

@@ -187,6 +187,15 @@ def test_an_older_report_may_still_bring_sequences_and_then_is_passed_on():
     assert known.version > version
 
 
+def test_a_promise_that_does_not_count_is_forgotten():
+    """It may be of a copy of its maker's directory, which is not sure yet and never will be."""
+    standings, known = standing(promise=10, counter=5)
+    assert standings.learn(Report(1, 1, 0, 6, 9, 50, None, [])) == []
+    assert (known.mark, known.promise) == (0, 10)
+    standings.learn(Report(1, 1, 99, 5, 10, 11, None, []))
+    assert (known.mark, known.promise) == (99, 11)
+
+
 def test_a_claim_travels_with_the_next_report():
     standings, known = standing()
     with_claim = Report(1, 1, 99, 5, 6, 11, (3, 40, bytes(32)), [])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.gossip.sureness import Seen, Sureness
-from anabranch.storage.limits import CONFIRM_SECONDS
+from anabranch.storage.limits import BOOTS_KEPT_MAX, CONFIRM_SECONDS
 
 BEGUN = 4096
 START = 100.0
@@ -144,11 +144,11 @@ def test_of_whom_nothing_was_seen_there_is_nothing_before():
 def test_before_is_what_was_seen_in_earlier_boots():
     seen = Seen()
     for counter in (10, 40, 30):
-        seen.note(11, 1, counter)
+        seen.counts(11, 1, counter)
     assert seen.before(11, 1) == 0, "of this boot itself nothing is held against it"
     assert seen.before(11, 2) == 40
-    seen.note(11, 2, 41)
-    seen.note(11, 2, 90)
+    seen.counts(11, 2, 41)
+    seen.counts(11, 2, 90)
     assert seen.before(11, 2) == 40
     assert seen.before(11, 3) == 90
     assert seen.before(22, 1) == 0
@@ -157,27 +157,46 @@ def test_before_is_what_was_seen_in_earlier_boots():
 def test_a_boot_that_saw_less_does_not_hide_what_the_one_before_it_had():
     """A restored directory comes with a lower counter: then with a lower one again."""
     seen = Seen()
-    seen.note(11, 1, 100)
-    seen.note(11, 2, 20)
+    seen.counts(11, 1, 100)
+    seen.counts(11, 2, 20)
     assert seen.before(11, 2) == 100
-    seen.note(11, 3, 30)
+    seen.counts(11, 3, 30)
     assert seen.before(11, 3) == 100
     assert seen.before(11, 4) == 100
 
 
 def test_what_was_seen_is_kept_and_restored():
     seen = Seen()
-    seen.note(11, 1, 100)
-    seen.note(11, 2, 120)
-    seen.note(22, 7, 5)
+    seen.counts(11, 1, 100)
+    seen.counts(11, 2, 120)
+    seen.counts(22, 7, 5)
     assert sorted(seen.rows()) == [(11, 2, 120, 100), (22, 7, 5, 0)]
     again = Seen()
     again.restore(seen.rows())
     assert again.rows() == seen.rows()
     assert (again.before(11, 2), again.before(11, 3), again.before(22, 8)) == (100, 120, 5)
+    assert (again.last(11), again.last(22), again.last(33)) == (2, 7, 0)
     again.note(11, 2, 130)
     assert again.before(11, 3) == 130
     assert again.before(11, 2) == 100
+
+
+def test_a_boot_that_was_never_sure_neither_counts_nor_hides_the_one_that_was():
+    seen = Seen()
+    seen.counts(11, 1, 100)
+    seen.note(11, 2, 300)
+    assert (seen.last(11), seen.before(11, 3)) == (1, 100)
+    assert seen.rows() == [(11, 1, 100, 0)]
+    seen.counts(11, 2, 200)
+    assert (seen.last(11), seen.before(11, 3), seen.before(11, 2)) == (2, 300, 100)
+
+
+def test_of_too_many_boots_the_counters_are_remembered():
+    seen = Seen()
+    for boot in range(1, BOOTS_KEPT_MAX + 3):
+        (seen.note if boot == 2 else seen.counts)(11, boot, 1000 - boot)
+    assert seen.before(11, 99) == 999
+    assert seen.last(11) == BOOTS_KEPT_MAX + 2
 
 
 def test_against_all_counters_by_boot():
@@ -190,7 +209,7 @@ def test_against_all_counters_by_boot():
                 boot += 1
                 counter = luck.choice([counter, max(0, counter - 5)])
             counter += luck.choice([0, 1, 7])
-            seen.note(11, boot, counter)
+            seen.counts(11, boot, counter)
             counters.append((boot, counter))
             if luck.random() < 0.2:
                 kept, seen = seen.rows(), Seen()

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from anabranch.gossip.frontier import LogKey
 from anabranch.node.config import Tuning
+from anabranch.node.node import Node
 from anabranch.node.status import state_of
 from anabranch.simulations.world.world import World
 from anabranch.storage.errors import Unavailable
@@ -294,6 +296,90 @@ async def test_a_copy_of_a_node_that_runs_but_is_cut_off(goes_on):
         await chronicle.ends(members, lost=lost, copied=True)
 
 
+@in_virtual_time
+async def test_a_copy_that_was_shorter_but_promised_more_is_not_overlooked():
+    """The first one writes on for a moment, so its log is the longer one when it starts again."""
+    world, chronicle = await founded()
+    async with chronicle.looking_on():
+        before = origin_of(world, "lon1")
+        await asyncio.sleep(1)
+        world.copy("lon1", "twin")
+        world.cut_off({"lon1"})
+        await chronicle.write("lon1", 20)
+        await world.start("twin")
+        await asyncio.sleep(3)
+        assert origin_of(world, "twin") == before
+        assert world.nodes["twin"].membership.sureness.sure
+        longest = world.nodes["lon1"].log.end
+        assert longest > world.nodes["twin"].log.end
+        await world.crash("twin")
+        await world.crash("lon1")
+        world.network.heal()
+        for _ in range(2):  # the second time the others know a start in between
+            await world.start("lon1")
+            await asyncio.sleep(0.5)
+            await world.crash("lon1")
+        await world.start("lon1")
+        await chronicle.ends(["ny1", "lon1", "tok1"])
+        assert before not in world.nodes["ny1"].members.joined
+
+
+@in_virtual_time
+async def test_what_a_node_made_is_given_to_nobody_before_it_is_sure():
+    """A copy may have gone on with its log, which only a member knows that was not asked yet."""
+    world, chronicle = await founded(all_confirm=True)
+
+    def held_at(name: str) -> int:
+        frontier = world.nodes[name].store.frontier
+        return sum(seq for (_, origin), seq in frontier.items() if origin == before)
+
+    async with chronicle.looking_on():
+        before = origin_of(world, "lon1")
+        world.cut_off({"lon1"})
+        await chronicle.write("lon1", 5)
+        await world.crash("lon1")
+        world.network.heal()
+        world.cut_off({"tok1"})
+        await world.start("lon1")
+        await asyncio.sleep(10)
+        assert state_of(world.nodes["lon1"]) == "unsure"
+        assert held_at("lon1") == held_at("ny1") + 5
+        world.network.heal()
+        await chronicle.ends(["ny1", "lon1", "tok1"])
+        assert held_at("ny1") == held_at("lon1")
+
+
+@in_virtual_time
+async def test_a_copy_while_the_cluster_forms_does_not_speak_for_the_first_one():
+    """What the copy says that it holds, the first one does not."""
+    world = World(1, THREE, tuning=Tuning(evict_after_seconds=None))
+    await world.start("ny1", "lon1")
+    chronicle = Chronicle(world)
+    async with chronicle.looking_on():
+        await chronicle.write("lon1", 3)
+        await asyncio.sleep(1)
+        world.copy("lon1", "twin")
+        await world.start("twin")
+        await until(lambda: state_of(world.nodes["lon1"]) == "stranger", 5)
+        with pytest.raises(Unavailable, match="copies of one data directory"):
+            await chronicle.write("lon1")
+        await world.start("tok1")
+        await until(lambda: world.nodes["lon1"].members.number == 1, 5)
+        await asyncio.sleep(1)
+        for name, node in world.nodes.items():
+            assert on_disk(node) == dict(node.store.frontier.items()), name
+        await world.stop_one("twin")
+        await world.stop_one("lon1")
+        await start_asking(world, "lon1")
+        await chronicle.ends(["ny1", "lon1", "tok1"])
+
+
+def on_disk(node: Node) -> dict[LogKey, int]:
+    """The last sequence of each log that a node can read back."""
+    logs = [log for log, _ in node.store.frontier.items()]
+    return {log: sum(1 for _ in node.history.log_entries(*log, 0)) for log in logs}
+
+
 async def write_if_it_takes_any(chronicle: Chronicle, name: str) -> None:
     try:
         await chronicle.write(name, 5)
@@ -340,7 +426,7 @@ async def test_where_one_of_two_was_restored_nothing_is_final_until_an_operator_
         snapshot = world.snapshot("lon1")
         await world.start("lon1")
         await chronicle.write("lon1", 5)
-        await settles(world, "ny1")
+        await world.until_settled()
         await world.crash("lon1")
         world.restore("lon1", snapshot)
         await world.start("lon1")

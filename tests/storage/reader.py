@@ -165,7 +165,7 @@ def commit(body: bytes) -> Commit:
 
 def state(body: bytes) -> dict[str, Any]:
     version, origin, boot, shards, cluster, node, ceiling, *lists = msgpack.unpackb(body)
-    members, watermarks, frontier, aside, seen, left, epochs, cut = lists
+    members, watermarks, frontier, aside, seen, left, epochs, cut, boots = lists
     assert version == 1
     return {
         "origin": origin,
@@ -182,6 +182,7 @@ def state(body: bytes) -> dict[str, Any]:
         "left": left,
         "epochs": epochs and epochs_kept(epochs),
         "cut": cut,
+        "boots": boots,
     }
 
 

@@ -141,6 +141,7 @@ def state_of(vector: dict[str, Any]) -> State:
         vector["left"],
         bytes.fromhex(vector["epochs"]),
         [(shard, word(origin), word(count)) for shard, origin, count in vector["cut"]],
+        [word(boot) for boot in vector["boots"]],
     )
 
 
@@ -157,6 +158,7 @@ def test_states(vector):
     assert (read["aside"], read["left"]) == (state.aside, state.left)
     assert read["seen"] == [list(row) for row in state.seen]
     assert read["cut"] == [list(row) for row in state.cut]
+    assert read["boots"] == state.boots
 
 
 def epoch_of(vector: dict[str, Any]) -> Epoch:
