@@ -289,6 +289,21 @@ class SimTroubles(Troubles):
 
         return undo if names else None
 
+    async def _twin(self, number: int, fault: Fault) -> Undo | None:
+        """A copy of the directory runs too: the younger of the two counts, the other is stopped."""
+        twins = {f"{n}-{number}": n for n in self._nodes(fault)[:1] if self._world.is_up(n)}
+        for twin, name in twins.items():
+            self._world.copy(name, twin)
+            await self._start(twin)
+
+        async def undo() -> None:
+            for twin, name in twins.items():
+                await self._world.crash(twin)
+                await self._world.stop_one(name)
+                await self._start(name)
+
+        return undo if twins else None
+
     async def _evict(self, _: int, fault: Fault) -> Undo | None:
         name = self._nodes(fault)[0]
         others = [one for one in self._world.nodes if one != name]
@@ -307,11 +322,10 @@ class SimTroubles(Troubles):
         leaving = self._world.nodes[name].membership.leave(_LEAVES_WITHIN_SECONDS)
         task = asyncio.get_running_loop().create_task(leaving, context=context)
         self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
         async def undo() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            self._leaving.discard(task)
+            task.cancel()  # it may stand still, and end only once it goes on
             if self._world.is_up(name):
                 self._world.nodes[name].membership.come_back()
 

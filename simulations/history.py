@@ -48,9 +48,13 @@ class Known(NamedTuple):
     ids: frozenset[bytes] = frozenset()  # of all that is tentative
     strays: frozenset[bytes] = frozenset()  # ids of commits without a place, on disk
     unsure: bool = False  # nor does it know how many of its own there were
+    finals: Mapping[int, Mapping[int, int]] = {}  # of removed origins: the last sequence by shard
 
     def may_have_had(self, log: LogKey, seq: int) -> bool:
         """Whether it does not take a commit for one that never was."""
+        shard, origin = log
+        if origin in self.finals:  # what they cut off is held aside
+            seq = min(seq, self.finals[origin].get(shard, 0))
         return self.unsure or max(self.frontier.get(log, 0), self.torn.get(log, 0)) >= seq
 
 
@@ -102,6 +106,7 @@ class Settled(NamedTuple):
     on_disk_at: tuple[str, ...]  # of those that are members as the node knows them
     members: int = 0  # how many these are; 0: all that the world began with
     stray: OrderKey | None = None  # the first one of the shard there that had no place in the order
+    here: bool = True  # whether this node has it on disk, a member or not
 
 
 class Shown(NamedTuple):
@@ -305,6 +310,7 @@ class History:
     damages: list[tuple[str, str]] = field(default_factory=list)  # node, what was done to its disk
     lost_disks: dict[str, float] = field(default_factory=dict)  # when each node's was lost, last
     rolled_back: list[tuple[str, float, float]] = field(default_factory=list)  # node, from, at
+    copied: set[str] = field(default_factory=set)  # nodes of which a copy ran beside them
     again: dict[OrderKey, OrderKey] = field(default_factory=dict)  # by copy: the stray before it
     transfers: Transfers = field(default_factory=Transfers)
     healing: Healing = field(default_factory=Healing)

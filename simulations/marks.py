@@ -39,6 +39,7 @@ MARKS: dict[str, str] = {
     "commits went around a broken link": "a node gave another one's commits",
     "a pull took many steps": "one node asked another ten times in a row and always got something",
     "a disk went back in time": "a node started on what its directory was a while before",
+    "two nodes ran on copies of one directory": "the younger counted, the other was a stranger",
     "a member was changed": "the members were others in the end than in the beginning",
     "a stray was appended again": "it had no place: its node was not sure, or no member",
     "a commit came again": "over a link, when the receiver had it already",

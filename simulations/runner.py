@@ -28,6 +28,7 @@ from .world.loop import run
 from .world.weather import Route
 
 _COMPARED_SECONDS = 0.5  # between comparisons that are waited for
+HEALED_WITHIN_SECONDS = 600.0  # all faults are over, or they wait for each other
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 
 
@@ -108,12 +109,13 @@ class _Run:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._troubles.heal()
+        async with asyncio.timeout(HEALED_WITHIN_SECONDS):
+            await self._troubles.heal()
         history.damages += self._troubles.damages
         # What takes too long is sent again.
         history.transfers.excused = self._troubles.injected["drip"] > 0
         self._world.note_heal()
-        if history.lost_disks or history.rolled_back:
+        if history.lost_disks or history.rolled_back or history.copied:
             await self._world.replace_the_lost()
         await self._quiesce("quiesce")
         self._world.finish()

@@ -70,7 +70,7 @@ class Wounds:
         disk = self._world.disks[name]
         if disk.full_since is not None:  # what is taken away would make room
             return None
-        others = self._world.frontiers_beside(name)
+        others = self._world.holders.beside(name)
         before = commits_on(disk)
         for _ in range(_TRIES):
             kind, seed = luck.choice(kinds), luck.random()

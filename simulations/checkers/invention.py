@@ -1,7 +1,8 @@
 """What is settled was appended by somebody, as it is; what was refused is not there (I2, I25).
 
 A commit may be refused after it was written: when another one with its id and another body comes
-first in the final order. It is shadowed then.
+first in the final order. It is shadowed then; unless that other one loses its place there, since
+its node was removed, and is appended again behind it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ def nothing_invented(history: History) -> list[str]:
     for append in history.appends:
         if append.key is not None:
             placed.setdefault(append.key, []).append(append)
+    moved = set(history.again.values())
+    loose = {append.draft.commit_id for append in history.appends if append.key in moved}
     return [
         f"{problem}, and {node} has it"
         for node, shards in history.finals()
@@ -25,7 +28,10 @@ def nothing_invented(history: History) -> list[str]:
         for row in rows
         if (
             problem := _wrong(
-                row, placed.get(_first(history, row), []), history.entries.get(row.hash)
+                row,
+                placed.get(_first(history, row), []),
+                history.entries.get(row.hash),
+                shadowed=row.outcome == SHADOWED or row.id in loose,
             )
         )
     ]
@@ -39,7 +45,7 @@ def _first(history: History, row: Row) -> OrderKey:
     return key
 
 
-def _wrong(row: Row, appends: list[Append], entry: bytes | None) -> str | None:
+def _wrong(row: Row, appends: list[Append], entry: bytes | None, *, shadowed: bool) -> str | None:
     if not appends:
         return f"nobody sent {row}"
     same = [append for append in appends if append.draft.entry == entry]
@@ -47,6 +53,6 @@ def _wrong(row: Row, appends: list[Append], entry: bytes | None) -> str | None:
         return f"nobody sent {row} with that body"
     if all(append.error not in (None, _REFUSED_LATER) for append in same):
         return f"{row} was refused"
-    if row.outcome != SHADOWED and all(append.error is not None for append in same):
+    if not shadowed and all(append.error is not None for append in same):
         return f"{row} was refused for its id, is shown all the same"
     return None

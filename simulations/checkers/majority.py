@@ -13,10 +13,10 @@ class Majority(Check):
     takes = (Settled,)
 
     def take(self, event: Settled) -> str | None:
-        """More than half of the members have it, the one that says so among them."""
+        """More than half of the members have it, and the one that says so."""
         where = event.on_disk_at
         members = event.members or len(self.members)
-        if 2 * len(where) <= members or event.node not in where:
+        if 2 * len(where) <= members or not event.here:
             return (
                 f"{event.node} called {event.row} settled when only "
                 f"{', '.join(where) or 'nobody'} had it on disk"

@@ -93,7 +93,8 @@ def _added(event: Recovered) -> list[str]:
     if event.before is not None:
         known = {**event.before.frontier, **event.before.torn}  # what was stranded is there too
     after = event.after.frontier
-    for log, seq, _ in takewhile(lambda one: after.get(one[0], 0) >= one[1], event.waiting):
+    placed = (one for one in event.waiting if one[0] in known or one[0] in after)  # no strays
+    for log, seq, _ in takewhile(lambda one: after.get(one[0], 0) >= one[1], placed):
         known[log] = seq
     return [
         f"log {_log(log)} goes to {seq}, of which {known.get(log, 0)} were written in turn"

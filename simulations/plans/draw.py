@@ -58,8 +58,8 @@ _DAMAGES = (
     "crash",
     "stop",
 )
-_CHANGED = 0.06  # share of the runs in which members come and go, or a disk goes back in time
-_CHANGES = ("roll-back", "evict", "leave")
+_CHANGED = 0.12  # share of the runs in which members come and go, or a disk goes back in time
+_CHANGES = ("roll-back", "twin", "evict", "leave")
 _BESIDE = (
     "cut",
     "one-way",
@@ -69,7 +69,11 @@ _BESIDE = (
     "crash-writing",
     "stop",
     "pause",
+    "reboot",
     "lose-index",
+    "clock",
+    "disk-slow",
+    "disk-full",
 )
 _FROZEN = 0.25  # share of faults that last until the heal
 
@@ -113,6 +117,8 @@ def plan_of(seed: int) -> Plan:
 def _changing(luck: Generator, plan: Plan) -> Plan:
     """Members come and go, beside a few other faults; a start is sure once all say so."""
     kinds = [luck.choice(_CHANGES) for _ in range(luck.randint(1, 3))]
+    if "twin" in kinds:  # alone: beside other changes, nobody may be left who is a member
+        kinds = ["twin"]
     kinds += luck.sample(_BESIDE, luck.randint(0, 3))
     faults = [_fault(luck, plan, kind) for kind in kinds]
     faults.sort(key=lambda fault: (fault.at, fault.kind))

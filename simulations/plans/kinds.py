@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),
     "lose-disk": Kind("node", None, "", "a node dies and comes back with an empty disk"),
     "roll-back": Kind("members", None, "", "a node dies, and its disk is as when the fault began"),
+    "twin": Kind("members", None, "", "a copy of a node's directory runs beside it"),
     "evict": Kind("members", None, "", "an operator has a node removed; it comes back by itself"),
     "leave": Kind("members", None, "", "a node leaves in order, and joins again in the end"),
     "misread": Kind("disk", 0.05, "share of reads", "reads give a wrong block now and then"),
@@ -67,7 +68,6 @@ KINDS: dict[str, Kind] = {
     "crash-loop": _real("node", 3.0, "times", "a node is killed, and again while it starts"),
     "write-fails": _real("disk", None, "", "a write to the log fails: the node has to end"),
     "write-full": _real("disk", None, "", "writes find no room, whatever the file system says"),
-    "twin": _real("members", None, "", "a copy of a directory runs beside the original"),
 }
 SIMULATED = tuple(name for name, of in KINDS.items() if not of.real_only)
 

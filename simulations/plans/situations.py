@@ -229,6 +229,97 @@ def _a_cut_amid_a_handshake(luck: Generator, seed: int) -> Plan:
     return replace(plan, clients=_everywhere(plan, 5.0), faults=tuple(faults))
 
 
+def _among_members(luck: Generator, seed: int, *, latency: float, nodes: int = 1) -> Plan:
+    """As `_plan`, where a start is sure once all members say so."""
+    plan = _plan(luck, seed, latency=latency, nodes=nodes)
+    return replace(plan, tuning=replace(plan.tuning, all_confirm=True))
+
+
+def _a_slow_clock_joins(luck: Generator, seed: int) -> Plan:
+    """Who becomes a member again has a slow clock and stamps at once, where nobody else does."""
+    plan = replace(_among_members(luck, seed, latency=0.005), sync=0.003, trouble=4.0)
+    where, *others = luck.sample(plan.nodes, len(plan.nodes))
+    at = round(luck.uniform(1.5, 2.0), 4)
+    behind = -luck.choice([0.4, 1.0, 3.0])
+    faults = (
+        Fault(luck.choice(["leave", "leave", "evict"]), at, 1.0, (where,)),
+        Fault("clock", round(at + 0.3, 4), None, (where,), amount=behind),
+    )
+    told = Client("c1", at=(others[0],), rate=20.0, shape="tiny", retries=0.0, ends=at + 0.2)
+    tells = replace(told, name="c2", at=(where,), rate=60.0, starts=at + 0.5, ends=at + 3.0)
+    return replace(plan, clients=(told, tells), faults=faults)
+
+
+def _a_disk_without_its_promises(luck: Generator, seed: int) -> Plan:
+    """A disk goes back to a time since when its node made no commit, but promised; so its clock."""
+    plan = replace(_among_members(luck, seed, latency=0.005), sync=0.003, trouble=4.0)
+    where, *others = luck.sample(plan.nodes, len(plan.nodes))
+    at, lasts = round(luck.uniform(1.2, 1.6), 4), 1.5
+    back = at + lasts
+    faults = [
+        Fault("roll-back", at, lasts, (where,)),
+        Fault("clock", round(back - 0.01, 4), None, (where,), amount=-luck.choice([0.7, 1.3])),
+    ]
+    if luck.random() < 0.5:  # those who know of the promises have to remember them
+        kind = luck.choice(["stop", "crash"])
+        faults += [Fault(kind, round(back - 0.1, 4), 0.3, (other,)) for other in others]
+    faults.sort(key=lambda fault: (fault.at, fault.kind))
+    told = Client("c1", at=(others[0],), rate=5.0, shape="tiny", retries=0.0)
+    tells = replace(told, name="c2", at=(where,), rate=200.0, starts=back + 0.02, ends=back + 1.0)
+    return replace(plan, clients=(told, tells), faults=tuple(faults))
+
+
+def _a_copy_beside_its_original(luck: Generator, seed: int) -> Plan:
+    """A copy runs for a moment while all write, and not everybody hears of it at once."""
+    latency = luck.choice([0.005, 0.05, 0.15])
+    plan = replace(_among_members(luck, seed, latency=latency), sync=0.003, trouble=5.0)
+    where, *others = luck.sample(plan.nodes, len(plan.nodes))
+    at = round(luck.uniform(0.2, 2.5), 4)  # also while the cluster forms
+    faults = [Fault("twin", at, round(luck.uniform(2, 12) * latency + 0.1, 4), (where,))]
+    if luck.random() < 0.6:  # a member forgets which start of the two it met first
+        faults.append(Fault("stop", round(at - 0.05, 4), round(2 * latency, 4), (others[0],)))
+    if luck.random() < 0.6:
+        kind, lasts = luck.choice(["cut", "one-way"]), round(luck.uniform(2, 12) * latency, 4)
+        faults.append(Fault(kind, round(at + luck.uniform(-0.1, 0.4), 4), lasts, (others[0],)))
+    faults.sort(key=lambda fault: (fault.at, fault.kind))
+    clients = _everywhere(plan, 15.0, retries=0.0, shape="tiny")
+    return replace(plan, clients=clients, faults=tuple(faults))
+
+
+def _strays_and_a_crash(luck: Generator, seed: int) -> Plan:
+    """Who can't be sure takes appends; once it is, it appends them again, and dies over that."""
+    plan = replace(_among_members(luck, seed, latency=0.005), trouble=5.0)
+    plan = replace(plan, sync=luck.choice([0.05, 0.2]))
+    where, away, _ = luck.sample(plan.nodes, len(plan.nodes))
+    again = 3.2 + 2 * plan.sync
+    faults = (
+        Fault("crash", 1.2, 2.0, (away,)),
+        Fault(luck.choice(["crash", "stop"]), 1.5, 0.1, (where,)),
+        Fault("crash", round(again + luck.uniform(0.0, 4 * plan.sync), 4), 0.2, (where,)),
+    )
+    clients = _everywhere(plan, 8.0, shape="tiny", retries=0.0, ack_settled=0.0)
+    return replace(plan, clients=clients, faults=faults)
+
+
+def _an_epoch_amid_crashes(luck: Generator, seed: int) -> Plan:
+    """Members die while others are removed: ballots and epochs are on their way to slow disks."""
+    nodes = luck.choice([1, 2])
+    plan = _among_members(luck, seed, latency=luck.choice([0.005, 0.05]), nodes=nodes)
+    plan = replace(plan, sync=luck.choice([0.02, 0.2]), trouble=5.0)
+    out, *others = luck.sample(plan.nodes, len(plan.nodes))
+    at = round(luck.uniform(1.5, 2.0), 4)
+    lasts = luck.choice([1.5, None])
+    faults = [Fault(luck.choice(["evict", "leave"]), at, lasts, (out,))]
+    for name in others[: luck.randint(1, 2)]:
+        dies = round(at + luck.uniform(0.0, 8 * plan.sync), 4)
+        faults.append(Fault(luck.choice(["crash", "crash-writing"]), dies, 0.05, (name,)))
+    if luck.random() < 0.5:
+        begins = round(at + luck.uniform(0.0, 0.5), 4)
+        faults.append(Fault("flap", begins, 1.0, (luck.choice(others),), every=0.2))
+    faults.sort(key=lambda fault: (fault.at, fault.kind))
+    return replace(plan, clients=_everywhere(plan, 8.0, retries=0.0), faults=tuple(faults))
+
+
 SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share of the seeds
     _much_is_lost: 0.025,
     _a_clock_jumps_ahead: 0.015,
@@ -242,5 +333,10 @@ SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share o
     _a_narrow_link: 0.008,
     _the_far_side_of_the_moon: 0.008,
     _a_long_cut: 0.008,
-    _a_cut_amid_a_handshake: 0.01,
+    _a_cut_amid_a_handshake: 0.006,
+    _a_slow_clock_joins: 0.005,
+    _a_disk_without_its_promises: 0.005,
+    _a_copy_beside_its_original: 0.006,
+    _strays_and_a_crash: 0.004,
+    _an_epoch_amid_crashes: 0.006,
 }

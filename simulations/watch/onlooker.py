@@ -17,7 +17,7 @@ from ...storage.commit import Commit, Draft, read_header
 from ...storage.stamp import milliseconds
 from ..history import Append, Event, History, Inserted, Promised, Settled, Stamped
 from ..world.clock import EPOCH_MS, SimClock
-from .reading import row_of_held
+from .reading import Left, known_of, row_of_held, waiting_of
 
 _STEPS = 10  # pulls one after the other
 
@@ -57,6 +57,10 @@ class Watcher(Protocol):
 
     def given(self, name: str, commits: list[bytes]) -> None:
         """A node gave commits to another one."""
+        ...
+
+    def doubted(self, name: str) -> None:
+        """A node sets aside what another process may have gone on with."""
         ...
 
     def healed(self, size: int) -> None:
@@ -108,6 +112,25 @@ class Life:
         self._taking: list[tuple[int, int, int]] = []  # commits that the present `take` has stored
         self._steps: dict[tuple[int, ...], int] = {}
         self._last: OrderKey = (0, 0, 0)  # of what was stamped
+        self._doubted: Left | None = None  # what it had before it set some of it aside
+
+    def left(self) -> Left:
+        """What is in this node's directory, and on its way there.
+
+        What it has set aside is there too, until it is kept that it did so.
+        """
+        known, waiting = known_of(self.node), waiting_of(self.node)
+        states = self.node.store._states  # noqa: SLF001 - looking inside is the point
+        if self._doubted is None or not any(state.cut for state in states):
+            return known, waiting
+        before, waited = self._doubted
+        ends = {log: max(seq, known.frontier.get(log, 0)) for log, seq in before.frontier.items()}
+        known = known._replace(
+            frontier={**known.frontier, **ends},
+            tentative={**known.tentative, **before.tentative},
+            ids=known.ids | before.ids,
+        )
+        return known, (*waited, *(one for one in waiting if one not in waited))
 
     def watch(self) -> None:
         """Begin to look on."""
@@ -119,6 +142,7 @@ class Life:
         _wrap(node.store, "receive", self._receive)
         _wrap(node.store, "receive_again", self._receive_again)
         _wrap(node.store, "dropped", self._dropped)
+        _wrap(node.store, "doubt", self._doubt)
         _wrap(node.replication, "tell", self._tell)
         _wrap(node.replication, "give", self._give)
         _wrap(node.replication, "take", self._take)
@@ -139,7 +163,10 @@ class Life:
                 there, members = watcher.on_disk_at(shard, held.key[2], held.seq), self.node.members
                 where, count = tuple(one for one in there if one in members), len(members.table)
                 row = row_of_held(held)
-                watcher.tell(Settled(at, self.name, self.number, number, row, where, count, stray))
+                here = self.name in there
+                watcher.tell(
+                    Settled(at, self.name, self.number, number, row, where, count, stray, here)
+                )
                 number += 1
             counts[shard] = number
             return settled
@@ -259,6 +286,14 @@ class Life:
         def watched(end: int) -> None:
             self._watcher.history.marks.reach("the disk had no room in the middle of a write")
             dropped(end)
+
+        return watched
+
+    def _doubt(self, doubt: Callable[[], None]) -> Callable[[], None]:
+        def watched() -> None:
+            self._watcher.doubted(self.name)
+            self._doubted = known_of(self.node), waiting_of(self.node)
+            doubt()
 
         return watched
 

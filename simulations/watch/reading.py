@@ -149,6 +149,9 @@ def highest_tentative(history: NodeHistory) -> int:
     return max((commits[-1].key[0] for commits in unsettled), default=0)
 
 
+Left = tuple[Known, tuple[tuple[LogKey, int, bytes], ...]]  # see history.Recovered
+
+
 def known_of(node: Node) -> Known:
     """What a node knows that it has on disk."""
     marks, holes = _marks(node.history, node.config.shards), node.store.holes
@@ -160,7 +163,12 @@ def known_of(node: Node) -> Known:
         frozenset(one for one, _ in names_of_tentative(node.history)),
         strays_of(node.strays),
         holes.unsure,
+        _finals_of(node.members),
     )
+
+
+def _finals_of(members: Members) -> Mapping[int, Mapping[int, int]]:
+    return {} if members.epoch is None else members.epoch.finals
 
 
 def strays_of(strays: Strays) -> frozenset[bytes]:
@@ -225,6 +233,7 @@ def read_again(config: ClusterConfig, name: str, disk: Disk, index: Index) -> Kn
         frozenset(one for one, _ in names_of_tentative(history)),
         strays_of(strays),
         recovered.unsure,
+        _finals_of(members),
     )
 
 

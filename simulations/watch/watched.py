@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ...gossip.frontier import Frontier, LogKey
 from ...gossip.transport import Link, Network
 from ...node.digest import digest
 from ...node.fold import ACCEPTED, KEPT, Held, OrderKey
@@ -40,9 +39,11 @@ from ..history import (
 from ..world.clock import EPOCH_MS
 from ..world.world import Snapshot, World
 from .asking import Asker, is_paused
+from .holders import Holders
 from .onlooker import Life, WatchedClock
 from .reached import note_reached
 from .reading import (
+    Left,
     Missing,
     Reader,
     gauges_of,
@@ -58,7 +59,6 @@ from .trace import Trace, WatchedLink, WatchedPort
 
 __all__ = ["Life", "Trace", "WatchedLink", "WatchedPort", "WatchedWorld"]
 
-Waiting = tuple[tuple[LogKey, int, bytes], ...]  # see history.Recovered
 MANY = 1001  # commits that are healed in one run
 HOLDER_BEATS = 10  # that one member alone holds the settlement back
 
@@ -79,9 +79,9 @@ class WatchedWorld(World):
         self._watched = {name: WatchedClock(self._loop) for name in self.names}
         self.clocks.update(self._watched)
         self._declared: dict[tuple[str, int], int] = {}
-        self._left: dict[str, tuple[Known, Waiting]] = {}  # what each had at its end
-        self._taken: dict[Snapshot, tuple[Known, Waiting]] = {}  # what was there in each
-        self._lost: dict[str, dict[LogKey, int]] = {}  # what was on disks that were lost
+        self._left: dict[str, Left] = {}  # what each had at its end
+        self._taken: dict[Snapshot, Left] = {}  # what was there in each
+        self.holders = Holders(self.lives, self.nodes)
         self._hashes: dict[tuple[int, int, int, int], bytes] = {}  # of all that was stamped
         self._readers: set[asyncio.Task[None]] = set()  # who wait for a heal
         self._hurt: set[str] = set()  # nodes whose disks were damaged
@@ -118,12 +118,7 @@ class WatchedWorld(World):
 
     def on_disk_at(self, shard: int, origin: int, seq: int) -> tuple[str, ...]:
         """The nodes that have a commit on disk, or had it on a disk that was lost."""
-        log = (shard, origin)
-        return tuple(
-            name
-            for name, life in self.lives.items()
-            if max(life.node.store.frontier[log], self._lost.get(name, {}).get(log, 0)) >= seq
-        )
+        return self.holders.of((shard, origin), seq)
 
     def declared(self, name: str, shard: int, watermark: int = 0) -> int:
         """The highest watermark that a node ever declared for a shard, this one included."""
@@ -151,6 +146,11 @@ class WatchedWorld(World):
                     f"{name} gave commit {commit.seq} of log {commit.shard} as it never was"
                 )
 
+    def doubted(self, name: str) -> None:
+        """A node sets aside what another process may have gone on with: it has it on disk."""
+        self.holders.lose(name, self.nodes[name])
+        self._declare_again(name)
+
     def healed(self, size: int) -> None:
         """A commit of so many bytes that a node had lost came to it again."""
         of, marks = self.history.healing, self.history.marks
@@ -169,10 +169,6 @@ class WatchedWorld(World):
 
     # -- damage ----------------------------------------------------------------------------------
 
-    def frontiers_beside(self, name: str) -> list[Frontier]:
-        """What the disks of all other nodes hold, whether these are up or not."""
-        return [life.node.store.frontier for other, life in self.lives.items() if other != name]
-
     def note_damage(self, name: str, damaged: Mapping[tuple[int, int, int], int]) -> None:
         """Commits on a disk were damaged, of such lengths; until now it held them."""
         of = self.history.healing
@@ -180,9 +176,7 @@ class WatchedWorld(World):
         of.damaged += len(damaged)
         of.bytes += sum(damaged.values())
         of.stretches += sum((*log, seq - 1) not in damaged for *log, seq in damaged)
-        lost = self._lost.setdefault(name, {})
-        for log, seq in self.lives[name].node.store.frontier.items():
-            lost[log] = max(seq, lost.get(log, 0))
+        self.holders.lose(name, self.lives[name].node)
         self.trace.add(self.loop_time(), name, "damaged", sorted(damaged))
 
     def note_index_damage(self, name: str, key: bytes) -> None:
@@ -229,6 +223,8 @@ class WatchedWorld(World):
         """Look on from now on, and hold what was read back against what had been there."""
         super().began(name)
         self._calm = False
+        if self.holders.is_copy(name):  # what it does is seen in the others
+            return
         node, history = self.nodes[name], self.history
         history.starts[name] += 1
         life = self.lives[name] = Life(name, history.starts[name], node, self)
@@ -238,14 +234,18 @@ class WatchedWorld(World):
         hurt = name in self._hurt
         self.tell(Recovered(self.loop_time(), name, origin, before, waiting, after, again, hurt))
         if node.store.holes.first is not None:  # it shows nothing of what it had declared
-            for shard in range(self.config.shards):
-                self._declared[name, shard] = node.history.mark(shard).watermark
+            self._declare_again(name)
         life.counts.update(enumerate(commits for commits, _ in after.marks))
         rows = self.note_prefixes(name, "read back")
         settled = max((row.key[0] for row in rows), default=0)
         life.highest = max(settled, highest_tentative(node.history))
         life.watch()
         self._note_start(name, node, before, after)
+
+    def _declare_again(self, name: str) -> None:
+        """What a node says is final goes on from what is settled there."""
+        for shard in range(self.config.shards):
+            self._declared[name, shard] = self.nodes[name].history.mark(shard).watermark
 
     def _note_start(self, name: str, node: Node, before: Known | None, after: Known) -> None:
         marks, settled = self.history.marks, sum(count for count, _ in after.marks)
@@ -269,14 +269,17 @@ class WatchedWorld(World):
     def ended(self, name: str) -> None:
         """Nobody gets an answer from there any more."""
         super().ended(name)
-        life, reason = self.lives[name], self._reasons.pop(name)
+        reason = self._reasons.pop(name)
+        if self.holders.is_copy(name):
+            return
+        life = self.lives[name]
         life.over = True
         for task, append in life.appends.items():
             append.lost = reason
             task.cancel()
         if life.appends and reason == "crash":
             self.history.marks.reach("an append was lost in a crash")
-        self._left[name] = known_of(life.node), waiting_of(life.node)
+        self._left[name] = life.left()
         self._note_alarms(life)
         if life.node.failure is not None:
             self._note_refusal(name, life.node.failure)
@@ -284,6 +287,8 @@ class WatchedWorld(World):
     def _leave(self, name: str, why: str) -> Node:
         """Whoever waits for an answer from there gets none, for this reason."""
         self._reasons[name] = why
+        if self.holders.is_copy(name):
+            self.holders.lose(name, self.nodes[name])
         return super()._leave(name, why)
 
     def lose_index(self, name: str) -> None:
@@ -296,7 +301,7 @@ class WatchedWorld(World):
         """Nothing of what a node had is held against it any more."""
         self._left.pop(name, None)
         self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
-        self._lost[name] = dict(self.lives[name].node.store.frontier.items())
+        self.holders.lose(name, self.lives[name].node)
         self.history.lost_disks[name] = self.loop_time()
         super().lose_disk(name)
 
@@ -314,13 +319,18 @@ class WatchedWorld(World):
         """
         self._left[name] = self._taken[snapshot]
         self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
-        lost = self._lost.setdefault(name, {})
-        for log, seq in self.lives[name].node.store.frontier.items():
-            lost[log] = max(seq, lost.get(log, 0))
+        self.holders.lose(name, self.lives[name].node)
         self.history.rolled_back.append((name, since, self.loop_time()))
         self.history.marks.reach("a disk went back in time")
         self.restore(name, snapshot)
         self.disks[name].crash()
+
+    def copy(self, name: str, twin: str) -> None:
+        """A second machine has a copy of the directory of a node, and may run beside it."""
+        super().copy(name, twin)
+        self.holders.copied(name, twin)
+        self.history.copied.add(name)
+        self.history.marks.reach("two nodes ran on copies of one directory")
 
     def resume(self, name: str) -> None:
         """Let a node go on."""
@@ -482,7 +492,7 @@ class WatchedWorld(World):
         history.marks.reach("a segment was sealed", node.log.sealed)
         history.marks.reach("a comparison found a difference", differences)
         history.marks.reach("a comparison agreed", sum(turn.done for turn in turns) > differences)
-        if node.replication.stranger is not None:
+        if node.replication.stranger is not None and life.name not in history.copied:
             history.alarms.append(f"{life.name} is a stranger: {node.replication.stranger}")
         disputes = node.settler.disputes.values()
         history.alarms += [f"{life.name} disputes: {why}" for why in disputes]

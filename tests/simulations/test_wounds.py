@@ -105,7 +105,7 @@ def test_a_disk_that_has_the_only_copy_is_not_hurt():
         for number in range(5, 40):
             draft = Draft("s", ["t"], [b"x" * 50], commit_id=number.to_bytes(16, "big"))
             await world.append("ny1", draft, "local", 5.0)
-        others = world.frontiers_beside("ny1")
+        others = world.holders.beside("ny1")
         before = commits_on(world.disks["ny1"])
         for seed in range(30):
             Wounds(world).hurt("ny1", Random(seed), IN_PLACE)

@@ -9,6 +9,7 @@ from anabranch.gossip import epoch
 from anabranch.gossip.counting import EpochSettlement
 from anabranch.gossip.epoch import Epoch
 from anabranch.gossip.epochs import Epochs
+from anabranch.gossip.reports import Standings
 from anabranch.gossip.sureness import Sureness
 from anabranch.node import recovery
 from anabranch.node.history import History
@@ -37,19 +38,19 @@ def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
     return edited(Sureness.told, ("counter > self.begun_at or longer", "False"))
 
 
-@unseen("a roll-back of a node that made no commit since, only promises or ballots")
+@planted
 def compare_commits_but_not_counters() -> AbstractContextManager[Any]:
     """A directory that lost promises and ballots, but no commit, passes."""
     return edited(Sureness.told, ("counter > self.begun_at or longer", "longer"))
 
 
-@unseen("a roll-back whose only witness has the commits by another node")
+@planted
 def compare_counters_but_not_commits() -> AbstractContextManager[Any]:
     """Who saw only the commits, by others, says nothing."""
     return edited(Sureness.told, ("counter > self.begun_at or longer", "counter > self.begun_at"))
 
 
-@unseen("a roll-back without a lost commit, while all witnesses restart")
+@planted
 def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]:
     """The counters of the others are not read back."""
     return edited(Store.__init__, ("self.seen.restore(recovered.state.seen)", "pass"))
@@ -59,6 +60,31 @@ def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
     return edited(Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough"))
+
+
+@planted
+def take_a_longer_log_for_the_one_that_counted() -> AbstractContextManager[Any]:
+    """Where a copy went on, the first one's log may be the longer of the two."""
+    return edited(Membership.recalled, ("longer or bool(elsewhere)", "longer"))
+
+
+@unseen(
+    "a member that restarts, and then hears the first one before it knows that the copy counted"
+)
+def give_what_was_made_beside_a_copy() -> AbstractContextManager[Any]:
+    """A node that is not sure gives its own log to who asks."""
+    return edited(
+        Replication.give,
+        ("not until and not self.membership.sureness.sure", "False"),
+    )
+
+
+@unseen(
+    "a copy that promises more than the first one, and a late report of that one"
+)
+def believe_a_promise_that_does_not_count() -> AbstractContextManager[Any]:
+    """A copy that is not sure yet promises for the first one."""
+    return edited(Standings.learn, ("if report.mark:", "if True:"))
 
 
 # -- strays ------------------------------------------------------------------------------------
@@ -175,7 +201,7 @@ def take_the_last_answer_for_the_highest() -> AbstractContextManager[Any]:
     return edited(epoch.successor, ("max(seq, highest.get((shard, origin), 0))", "seq"))
 
 
-@unseen("a slow clock at who joins: clock faults beside changes of members")
+@planted
 def a_floor_that_never_rises() -> AbstractContextManager[Any]:
     """Who joins is bound by promises of long ago only."""
     return edited(
@@ -184,7 +210,7 @@ def a_floor_that_never_rises() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a slow clock at who joins: clock faults beside changes of members")
+@planted
 def stamp_below_the_floor() -> AbstractContextManager[Any]:
     """The clock of who joins is not moved past the floor."""
     return edited(Store.take_place, ("if settled_in and", "if False and"))
