@@ -79,9 +79,7 @@ def give_what_was_made_beside_a_copy() -> AbstractContextManager[Any]:
     )
 
 
-@unseen(
-    "a copy that promises more than the first one, and a late report of that one"
-)
+@unseen("a copy that promises more than the first one, and a late report of that one")
 def believe_a_promise_that_does_not_count() -> AbstractContextManager[Any]:
     """A copy that is not sure yet promises for the first one."""
     return edited(Standings.learn, ("if report.mark:", "if True:"))
