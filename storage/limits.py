@@ -31,7 +31,7 @@ RESERVE_BYTES: Final = 4 * MIB  # of the file that is given up when others have 
 READ_AGAIN_BYTES: Final = 4 * KIB  # how closely a bad sector is encircled: what disks remap at once
 
 # Sealed segments.
-BLOCK_BYTES: Final = 256 * KIB  # decompressed to read one record; larger ones hardly pack better
+BLOCK_BYTES: Final = 192 * KIB  # decompressed; one that is damaged is healed with under 64 KiB
 STORED_BYTES_MAX: Final = RECORD_BYTES_MAX + MIB  # a block of one record that can't be compressed
 BLOCKS_CACHED_BYTES: Final = 4 * MIB  # unpacked; a page of events lies in a few blocks
 DIRECTORIES_CACHED_MAX: Final = 64  # of 256 blocks each: as many as files are kept open
