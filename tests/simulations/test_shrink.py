@@ -147,7 +147,7 @@ def quiet():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", ["forget which ids are settled", "answer before fsync"])
+@pytest.mark.parametrize("bug", ["forget which ids are settled", "take exists for anything"])
 def test_a_real_bug_is_found_in_far_less_and_as_a_story_too(bug, quiet):
     plan, check = failing(bug)
 
