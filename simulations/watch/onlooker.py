@@ -147,6 +147,22 @@ class Life:
         _wrap(node.replication, "give", self._give)
         _wrap(node.replication, "take", self._take)
 
+    def watch_copy(self) -> None:
+        """Look on at a node that runs on a copy: at what it makes alone, the rest is not judged."""
+        _wrap(self.node.store, "stamp", self._make)
+        _wrap(self.node.store, "append_again", self._append_again)
+
+    def _make(
+        self, stamp: Callable[[Draft, int], HeldCommit]
+    ) -> Callable[[Draft, int], HeldCommit]:
+        def watched(draft: Draft, wall_ms: int) -> HeldCommit:
+            held = stamp(draft, wall_ms)
+            self._watcher.made(held)
+            self._last = held.key
+            return held
+
+        return watched
+
     def _settle(
         self, settle: Callable[[int, int, int], list[HeldCommit]]
     ) -> Callable[[int, int, int], list[HeldCommit]]:

@@ -224,6 +224,7 @@ class WatchedWorld(World):
         super().began(name)
         self._calm = False
         if self.holders.is_copy(name):  # what it does is seen in the others
+            Life(name, 0, self.nodes[name], self).watch_copy()
             return
         node, history = self.nodes[name], self.history
         history.starts[name] += 1
