@@ -171,7 +171,7 @@ class Recall:
 
 @dataclass(slots=True)
 class Recalled:
-    """The answer to a Recall: the last boot that counted, and what was seen of all that were."""
+    """The answer to a Recall: the last boot that counted, and what was seen of all that did."""
 
     origin: int
     boot: int  # 0: none counted yet

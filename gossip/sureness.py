@@ -29,7 +29,10 @@ class Sureness:
     confirmed: set[str] = field(default_factory=set)
 
     def told(self, name: str, counter: int, *, longer: bool) -> None:
-        """A member has said what it saw before: a counter, and whether it holds more commits."""
+        """A member has said what it saw before: a counter, and whether more than is here.
+
+        That is commits, or a start that this directory knows nothing of.
+        """
         if counter > self.begun_at or longer:
             self.went_back = self.went_back or name
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from ..gossip.frontier import LogKey
@@ -219,6 +220,7 @@ class Calm(NamedTuple):
     within: float  # seconds that a final answer takes at most
     since: float  # when all links are up
     ahead: tuple[str, float, float] | None = None  # whose clock is, from when until when
+    met_within: float = inf  # seconds, of one that meets others on its way
 
 
 class Gauge(NamedTuple):

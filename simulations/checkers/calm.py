@@ -18,8 +18,8 @@ _NOT_NOW = frozenset({"Unavailable", "DiskFull", "Overloaded"})
 def nothing_waits_in_calm(history: History) -> list[str]:
     """Nobody waits for a final answer longer than that takes.
 
-    Those that meet may take longer: a push waits for the one before it, and who holds what another
-    node has just written is told with the next heartbeat.
+    Those that meet may take a heartbeat longer: a push waits for the one before it, and who holds
+    what another node has just written is told with the next one.
     """
     calm = history.calm
     if calm is None:
@@ -29,8 +29,9 @@ def nothing_waits_in_calm(history: History) -> list[str]:
     def within(append: Append) -> float:
         first = bisect_left(begun, append.began - calm.within)
         last = bisect_right(begun, append.began + calm.within)
-        alone = last - first == 1 and append.began >= calm.since
-        return calm.within if alone else WITHIN_SECONDS
+        if append.began < calm.since:
+            return WITHIN_SECONDS
+        return calm.within if last - first == 1 else min(calm.met_within, WITHIN_SECONDS)
 
     return [
         f"{append} waited {append.ended - append.began:.3f} s for its final place"

@@ -22,7 +22,9 @@ def calm_of(plan: Plan) -> Calm | None:
     if any(road.loss or road.latency > _LATENCY_SECONDS for road in plan.roads):
         return None
     if not plan.faults:
-        return Calm(frozenset(plan.nodes), _within(plan), _LINKED_SECONDS)
+        within = _within(plan)
+        met_within = 2 * within + plan.tuning.heartbeat_seconds
+        return Calm(frozenset(plan.nodes), within, _LINKED_SECONDS, met_within=met_within)
     return _but_for_a_clock(plan)
 
 

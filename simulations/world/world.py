@@ -251,8 +251,7 @@ class World:
         deadline = self._loop.time() + seconds
         while self._loop.time() < deadline and not self._all_sure():  # noqa: ASYNC110 - for a while
             await asyncio.sleep(0.1)
-        while self._loop.time() < deadline and (self._stuck() or self._anyone_outside()):
-            stuck = self._stuck()
+        while self._loop.time() < deadline and ((stuck := self._stuck()) or self._anyone_outside()):
             await asyncio.sleep(_LOOKED_FOR_SECONDS if stuck else 0.1)
             for name in stuck if stuck == self._stuck() else []:
                 node = self.nodes[name]

@@ -73,10 +73,7 @@ def take_a_longer_log_for_the_one_that_counted() -> AbstractContextManager[Any]:
 )
 def give_what_was_made_beside_a_copy() -> AbstractContextManager[Any]:
     """A node that is not sure gives its own log to who asks."""
-    return edited(
-        Replication.give,
-        ("not until and not self.membership.sureness.sure", "False"),
-    )
+    return edited(Replication.give, ("not until and not self.membership.sureness.sure", "False"))
 
 
 @unseen("a copy that promises more than the first one, and a late report of that one")
