@@ -238,7 +238,7 @@ def _peer(node: Node, name: str) -> dict[str, Any]:
             seconds = round(max(0, behind) / 1000, 3)
     return {
         "name": name,
-        "site": node.members.member(name).site,
+        "site": dialer.member.site,  # it may be none of the members: who waits to be one
         "link": dialer.state,
         "since_seconds": round(node.clock.monotonic() - dialer.since, 3),
         "error": dialer.error,

@@ -185,6 +185,8 @@ async def test_a_new_node_waits_takes_appends_and_is_let_in():
     receipt = await new.append(draft("s", "early"), ack="local")
     assert receipt.outcome == "tentative"
     assert names(MembersApi(world.nodes["ny1"]).members(), "waiting") == ["sfo1"]
+    peers = {peer["name"]: peer["site"] for peer in status(world.nodes["ny1"])["peers"]}
+    assert peers["sfo1"] == "sfo"
     _, check = await ask(world, "ny1", "join", name="sfo1", check=True)
     assert check["possible"] and "sfo1 at sim://sfo1" in check["says"][0]
     code, said = await ask(world, "ny1", "join", name="sfo1")
