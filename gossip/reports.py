@@ -94,8 +94,9 @@ class Standings:
             standing.version += 1
         if newer:
             standing.epoch, standing.mark = report.epoch, report.mark
+            same = standing.boot == report.boot  # a late report of the start before has its own
+            standing.counter = max(standing.counter if same else 0, report.counter)
             standing.boot = report.boot
-            standing.counter = max(standing.counter, report.counter)
             if report.mark:  # else it may be of a copy, which never comes to count
                 standing.promise = max(standing.promise, report.promise)
         if report.claim is not None:

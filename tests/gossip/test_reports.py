@@ -196,6 +196,14 @@ def test_a_promise_that_does_not_count_is_forgotten():
     assert (known.mark, known.promise) == (99, 11)
 
 
+def test_a_late_report_of_the_start_before_is_told_with_its_own_counter():
+    """Else who hears of it believes that start to have gone on, and the directory to be older."""
+    standings, known = standing(promise=10, counter=5)
+    standings.learn(Report(1, 1, 0, 6, 9, 0, None, []))
+    standings.learn(Report(1, 1, 99, 5, 6, 11, None, []))
+    assert Told().tell(1, known) == Report(1, 1, 99, 5, 6, 11, None, [])
+
+
 def test_a_claim_travels_with_the_next_report():
     standings, known = standing()
     with_claim = Report(1, 1, 99, 5, 6, 11, (3, 40, bytes(32)), [])
