@@ -230,9 +230,8 @@ class Membership:
             self._store.doubt()
             self._go_on_as(self._random.word())
         if self._store.origin not in epoch.joined:
-            used = self._store.origin in epoch.finals or any(
-                log[1] == self._store.origin for log, _ in self._store.frontier.items()
-            )
+            mine = self._store.origin
+            used = mine in epoch.finals or self._store.has_made(mine)
             was_one = any(one.member.name == self._members.me for one in epoch.removed)
             back = (was_one or self._members.me in self._members) and not self._store.left
             self.asks = self.asks or back

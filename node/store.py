@@ -152,6 +152,11 @@ class Store:
             self.strays.keep(held)
         return held
 
+    def has_made(self, origin: int) -> bool:
+        """Whether a commit of an origin is here, with a place or without, durable or on its way."""
+        arrived = any(log[1] == origin and seq for log, seq in self._arrived.items())
+        return arrived or any(held.key[2] == origin for held in self.strays)
+
     # -- commits of others -----------------------------------------------------------------------
 
     def arrived(self, shard: int, origin: int) -> int:
