@@ -12,7 +12,7 @@ from dataclasses import replace
 from random import Random as Generator
 
 from ..node.config import Tuning
-from ..simulations.plans.kinds import KINDS
+from ..simulations.plans.kinds import KINDS, REAL
 from ..simulations.plans.plan import Client, Fault, Plan, Site
 
 FAMILIES = ("network", "clock", "disk", "node", "members")
@@ -54,7 +54,7 @@ def tuning(luck: Generator) -> Tuning:
 def drawn_kinds(only: Iterable[str] = ()) -> tuple[str, ...]:
     """The kinds that rounds are drawn from."""
     wanted = set(only)
-    return tuple(kind for kind in KINDS if (kind in wanted if wanted else kind not in _NOT_DRAWN))
+    return tuple(kind for kind in REAL if (kind in wanted if wanted else kind not in _NOT_DRAWN))
 
 
 def base_plan(seed: int, sites: Sequence[Site], **given: object) -> Plan:

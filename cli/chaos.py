@@ -152,16 +152,17 @@ def chaos(  # noqa: PLR0913, PLR0917
 def _list(as_json: bool) -> None:
     from ..chaos.injection.needs import NEEDS
     from ..chaos.injection.points import POINTS
-    from ..simulations.plans.kinds import KINDS
+    from ..simulations.plans.kinds import KINDS, REAL
     from .show import cell, console, print_json, table
 
+    kinds = {kind: KINDS[kind] for kind in REAL}
     if as_json:
         print_json(
-            [{"kind": kind, "family": of.family, "says": of.says} for kind, of in KINDS.items()]
+            [{"kind": kind, "family": of.family, "says": of.says} for kind, of in kinds.items()]
         )
         return
     made = table("kind", "family", "what happens", "needs")
-    for kind, of in KINDS.items():
+    for kind, of in kinds.items():
         needs = ", ".join(need.name for need in NEEDS.get(kind, ()))
         made.add_row(cell(kind, "bold"), cell(of.family), cell(of.says), cell(needs, "dim"))
     console().print(made)
@@ -193,12 +194,12 @@ def _of_story(name: str, seed: int | None) -> tuple[Plan, Rounds, Sequence[str]]
 def _rounds_of(drawn: Drawn, kernel: bool) -> tuple[Plan, Rounds, Sequence[str]]:
     from ..chaos.draw import base_plan, drawn_kinds, round_of
     from ..simulations.claims import nearest
-    from ..simulations.plans.kinds import KINDS
+    from ..simulations.plans.kinds import REAL
     from ..simulations.plans.plan import Site
 
     for kind in drawn.only:
-        if kind not in KINDS:
-            raise typer.BadParameter(f"there is no fault {kind!r}; {nearest(kind, KINDS)}")
+        if kind not in REAL:
+            raise typer.BadParameter(f"there is no fault {kind!r}; {nearest(kind, REAL)}")
     if drawn.config is None:
         base = base_plan(drawn.seed, [Site(name, drawn.nodes) for name in SITES])
     else:

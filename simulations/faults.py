@@ -28,6 +28,7 @@ class SimTroubles(Troubles):
         self._world = world
         self._leaving: set[asyncio.Task[bool]] = set()
         self._wounds = Wounds(world)
+        self._gone_back: set[str] = set()  # nodes whose disks were rolled back
         self._endless: set[str] = set()  # nodes of which only the index knows what they lack
 
     async def heal(self) -> None:
@@ -53,6 +54,10 @@ class SimTroubles(Troubles):
     def wrong_indexes(self) -> list[str]:
         """The nodes whose index has a wrong hash where a comparison reads it."""
         return self._wounds.wrong_indexes()
+
+    def _nodes(self, fault: Fault) -> tuple[str, ...]:
+        """The nodes that a fault is about, without those that have not joined yet."""
+        return tuple(name for name in super()._nodes(fault) if name in self._world.names)
 
     async def _start(self, name: str) -> AnabranchError | None:
         """Start a node, if it can start; why it can't."""
@@ -277,17 +282,27 @@ class SimTroubles(Troubles):
     # -- members ---------------------------------------------------------------------------------
 
     async def _roll_back(self, _: int, fault: Fault) -> Undo | None:
-        names = [name for name in self._nodes(fault)[:1] if self._world.is_up(name)]
+        names = [name for name in self._nodes(fault)[:1] if self._is_remembered(name)]
         began = asyncio.get_running_loop().time()
         taken = {name: self._world.snapshot(name) for name in names}
 
         async def undo() -> None:
             for name, snapshot in taken.items():
+                if not self._is_remembered(name):
+                    continue
                 await self._world.crash(name)
                 self._world.roll_back(name, snapshot, began)
+                self._gone_back.add(name)
                 await self._start(name)
 
         return undo if names else None
+
+    def _is_remembered(self, name: str) -> bool:
+        """Whether a node is up, and some other member never went back, or is one again."""
+        nodes = self._world.nodes
+        again = {one for one in self._gone_back & {*nodes} if nodes[one].membership.has_a_vote}
+        forgetful = {name} | (self._gone_back - again)
+        return name in nodes and any(one.name not in forgetful for one in nodes[name].members.table)
 
     async def _twin(self, number: int, fault: Fault) -> Undo | None:
         """A copy of the directory runs too: the younger of the two counts, the other is stopped."""
@@ -305,7 +320,7 @@ class SimTroubles(Troubles):
         return undo if twins else None
 
     async def _evict(self, _: int, fault: Fault) -> Undo | None:
-        name = self._nodes(fault)[0]
+        name = next(iter(self._nodes(fault)), "")
         others = [one for one in self._world.nodes if one != name]
         by = self._world.nodes[self._luck.choice(others)] if others else None
         origin = None if by is None else by.members.origin(name)
@@ -315,8 +330,8 @@ class SimTroubles(Troubles):
         return nothing
 
     async def _leave(self, _: int, fault: Fault) -> Undo | None:
-        name = self._nodes(fault)[0]
-        if not self._world.is_up(name):
+        name = next(filter(self._world.is_up, self._nodes(fault)), None)
+        if name is None:
             return None
         context = self._world.contexts[name].copy()
         leaving = self._world.nodes[name].membership.leave(_LEAVES_WITHIN_SECONDS)
@@ -330,6 +345,16 @@ class SimTroubles(Troubles):
                 self._world.nodes[name].membership.come_back()
 
         return undo
+
+    async def _join(self, _: int, fault: Fault) -> Undo | None:
+        """It knows one of the nodes that are there, and is let in as soon as it has a copy."""
+        for name in self._plan.among(fault.where):
+            if name not in self._world.names:
+                knows = self._luck.choice(self._world.names)
+                self._world.add(name, self._plan.site_of(name), [knows], asks=True)
+                self._world.disks[name].sync_seconds = self._plan.sync
+                await self._start(name)
+        return nothing
 
     def _starting(self, names: list[str]) -> Undo | None:
         async def undo() -> None:

@@ -68,6 +68,7 @@ class _Run:
             [(site.name, site.nodes) for site in plan.sites],
             shards=plan.shards,
             tuning=plan.tuning,
+            late=plan.late,
         )
         self._world.history.is_true = lambda data: payload_is_true(plan.seed, data)
         self._world.history.calm = calm_of(plan)

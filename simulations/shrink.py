@@ -86,7 +86,7 @@ class _Search:
         moves.close()
 
     def _try(self, candidate: Plan) -> None:
-        if repr(candidate) in self._seen:
+        if repr(candidate) in self._seen or len(candidate.late) == len(candidate.nodes):
             return
         self._seen.add(repr(candidate))
         self.left -= 1

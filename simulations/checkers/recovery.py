@@ -43,6 +43,9 @@ class Recovery(Check):
         before, after = event.before, event.after
         if before is None:
             return []
+        if after.epoch and not before.epoch:  # who learns that it is no founder has strays now
+            gone = (before.ids | before.strays) - after.strays - after.ids - self._ids
+            return [f"commit {one.hex()[:8]} is gone" for one in gone]
         problems = [
             f"log {_log(log)} went back from {seq} to {after.frontier.get(log, 0)}"
             for log, seq in before.frontier.items()

@@ -59,7 +59,7 @@ _DAMAGES = (
     "stop",
 )
 _CHANGED = 0.12  # share of the runs in which members come and go, or a disk goes back in time
-_CHANGES = ("roll-back", "twin", "evict", "leave")
+_CHANGES = ("roll-back", "twin", "evict", "leave", "join")
 _BESIDE = (
     "cut",
     "one-way",
@@ -121,6 +121,10 @@ def _changing(luck: Generator, plan: Plan) -> Plan:
         kinds = ["twin"]
     kinds += luck.sample(_BESIDE, luck.randint(0, 3))
     faults = [_fault(luck, plan, kind) for kind in kinds]
+    for number, fault in enumerate(faults):
+        if fault.kind == "join":  # whoever it names; the first node is there from the start
+            name = luck.choice(plan.nodes[1:])
+            faults[number] = replace(fault, where=(name,), lasts=None)
     faults.sort(key=lambda fault: (fault.at, fault.kind))
     tuning = replace(plan.tuning, all_confirm=True)
     return replace(plan, tuning=tuning, faults=tuple(faults))

@@ -14,11 +14,11 @@ class Kind(NamedTuple):
     amount: float | None  # the usual one
     unit: str  # what the amount is, for people
     says: str
-    real_only: bool = False  # a simulated world has no such thing; `anabranch chaos` does it
+    only: str = ""  # real: for `anabranch chaos` alone; simulated: for simulated worlds alone
 
 
 def _real(family: str, amount: float | None, unit: str, says: str) -> Kind:
-    return Kind(family, amount, unit, says, real_only=True)
+    return Kind(family, amount, unit, says, only="real")
 
 
 KINDS: dict[str, Kind] = {
@@ -54,6 +54,9 @@ KINDS: dict[str, Kind] = {
     "twin": Kind("members", None, "", "a copy of a node's directory runs beside it"),
     "evict": Kind("members", None, "", "an operator has a node removed; it comes back by itself"),
     "leave": Kind("members", None, "", "a node leaves in order, and joins again in the end"),
+    "join": Kind(
+        "members", None, "", "a node that was not there from the start joins", only="simulated"
+    ),
     "misread": Kind("disk", 0.05, "share of reads", "reads give a wrong block now and then"),
     "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
     "live-rot": Kind("disk", None, "", "what lies on the disk of a running node is damaged"),
@@ -69,7 +72,8 @@ KINDS: dict[str, Kind] = {
     "write-fails": _real("disk", None, "", "a write to the log fails: the node has to end"),
     "write-full": _real("disk", None, "", "writes find no room, whatever the file system says"),
 }
-SIMULATED = tuple(name for name, of in KINDS.items() if not of.real_only)
+SIMULATED = tuple(name for name, of in KINDS.items() if of.only != "real")
+REAL = tuple(name for name, of in KINDS.items() if of.only != "simulated")
 
 
 def sides(plan: Plan, fault: Fault) -> tuple[tuple[str, ...], tuple[str, ...]]:

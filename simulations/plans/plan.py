@@ -101,6 +101,12 @@ class Plan:
             f"{site.name}{number + 1}" for site in self.sites for number in range(site.nodes)
         )
 
+    @property
+    def late(self) -> frozenset[str]:
+        """The nodes that are not there from the start: they join."""
+        joins = [fault for fault in self.faults if fault.kind == "join"]
+        return frozenset(node for fault in joins for node in self.among(fault.where))
+
     def site_of(self, node: str) -> str:
         """The site of a node."""
         return node.rstrip("0123456789")

@@ -45,10 +45,13 @@ def read_story(text: str, name: str, *, real: bool = False) -> Plan:
         raise ConfigError(f"{name} is not TOML: {error}") from None
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
-    for fault in plan.faults if not real else ():
-        if KINDS[fault.kind].real_only:
+    other = ("simulated", "a simulated world", "simulate")
+    if not real:
+        other = ("real", "real processes", "chaos")
+    for fault in plan.faults:
+        if KINDS[fault.kind].only == other[0]:
             raise ConfigError(
-                f"{name}: {fault.kind!r} needs real processes; run this with `anabranch chaos`"
+                f"{name}: {fault.kind!r} needs {other[1]}; run this with `anabranch {other[2]}`"
             )
     return plan
 
@@ -87,6 +90,8 @@ def _plan(document: dict[str, Any]) -> Plan:
     _check(plan)
     plan = replace(plan, roads=_roads(plan, _rows(document, "road")))
     plan = replace(plan, faults=_faults(plan, _rows(document, "fault")))
+    if len(plan.late) == len(plan.nodes):
+        raise ValueError("every node joins; write in `where` of a 'join' only who comes later")
     expect = _table(document.get("expect", {}), "[expect]")
     for key, value in expect.items():
         try:
@@ -217,6 +222,8 @@ def _check_fault(plan: Plan, fault: Fault) -> None:
         raise ValueError(f"`every` means nothing for {fault.kind!r}, which does not come and go")
     if fault.every == 0:
         raise ValueError('every is "0s"; write how long one round takes, as "2s"')
+    if fault.kind == "join" and fault.lasts is not None:
+        raise ValueError("`lasts` means nothing for 'join': who has joined stays; leave it out")
     if fault.point is not None and fault.kind != "kill-at":
         raise ValueError(f"`point` means nothing for {fault.kind!r}; leave it out")
     if fault.amount is None:

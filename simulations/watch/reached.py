@@ -1,11 +1,13 @@
-"""Which states a run has reached, as far as its history tells in the end."""
+"""Which states a run has reached: at a start of a node, and as its history tells in the end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ...node.fold import KEPT, REJECTED, SHADOWED
-from ..history import Append, History
+from ...node.node import Node
+from ..history import Append, History, Known
+from ..marks import Marks
 
 _OUTCOMES = {
     SHADOWED: "a commit was shadowed",
@@ -19,6 +21,23 @@ _FRAMES = {
     "garbled": "frames came garbled",
     "lost": "frames were lost",
 }
+
+
+def note_start(marks: Marks, node: Node, after: Known, *, lost_index: bool) -> None:
+    """Count what a node that has started shows of its directory."""
+    marks.reach("a torn tail was cut", node.log.torn is not None)
+    marks.reach("a log was torn", len(after.torn))
+    marks.reach("a node was unsure", after.unsure)
+    if any(count for count, _ in after.marks):
+        marks.reach("settled commits were read back")
+        marks.reach("a lost index came back", lost_index)
+
+
+def note_crash(marks: Marks, before: Known, after: Known, waiting: int) -> None:
+    """Count what became of `waiting` commits that were on their way when a node died."""
+    more = sum(after.frontier.values()) - sum(before.frontier.values())
+    marks.reach("unsynced commits survived a crash", max(0, more))
+    marks.reach("commits were lost in a crash", max(0, waiting - more))
 
 
 def note_reached(history: History, frames: Mapping[str, int]) -> None:

@@ -163,12 +163,14 @@ def known_of(node: Node) -> Known:
         frozenset(one for one, _ in names_of_tentative(node.history)),
         strays_of(node.strays),
         holes.unsure,
-        _finals_of(node.members),
+        *_epoch_of(node.members),
     )
 
 
-def _finals_of(members: Members) -> Mapping[int, Mapping[int, int]]:
-    return {} if members.epoch is None else members.epoch.finals
+def _epoch_of(members: Members) -> tuple[Mapping[int, Mapping[int, int]], int]:
+    """Finals and number of the epoch that a node knows."""
+    epoch = members.epoch
+    return ({}, 0) if epoch is None else (epoch.finals, epoch.number)
 
 
 def strays_of(strays: Strays) -> frozenset[bytes]:
@@ -233,7 +235,7 @@ def read_again(config: ClusterConfig, name: str, disk: Disk, index: Index) -> Kn
         frozenset(one for one, _ in names_of_tentative(history)),
         strays_of(strays),
         recovered.unsure,
-        _finals_of(members),
+        *_epoch_of(members),
     )
 
 

@@ -41,7 +41,7 @@ from ..world.world import Snapshot, World
 from .asking import Asker, is_paused
 from .holders import Holders
 from .onlooker import Life, WatchedClock
-from .reached import note_reached
+from .reached import note_crash, note_reached, note_start
 from .reading import (
     Left,
     Missing,
@@ -185,6 +185,13 @@ class WatchedWorld(World):
 
     # -- life and death --------------------------------------------------------------------------
 
+    def add(self, name: str, site: str, knows: list[str], *, asks: bool = False) -> None:
+        """A machine that the founders' file does not name: it has to be a member in the end."""
+        super().add(name, site, knows, asks=asks)
+        self.clocks[name] = self._watched[name] = WatchedClock(self._loop)
+        self.history.members = (*self.history.members, name)
+        self.history.marks.reach("a new node came")
+
     def port(self, name: str) -> Network:
         """A node's way into the network."""
         return WatchedPort(super().port(name), name, self.trace, self._opened)
@@ -205,7 +212,8 @@ class WatchedWorld(World):
         await super().answer(name, WatchedLink(link, name, self.trace))
 
     async def _start(self, name: str) -> None:
-        self._again[name] = read_thrice(self.config, name, self.disks[name], self.indexes[name])
+        config = self._configs[name]
+        self._again[name] = read_thrice(config, name, self.disks[name], self.indexes[name])
         try:
             await super()._start(name)
         except AnabranchError as error:
@@ -241,31 +249,15 @@ class WatchedWorld(World):
         settled = max((row.key[0] for row in rows), default=0)
         life.highest = max(settled, highest_tentative(node.history))
         life.watch()
-        self._note_start(name, node, before, after)
+        note_start(history.marks, node, after, lost_index=name in self._indexless)
+        self._indexless.discard(name)
+        if before is not None:
+            note_crash(history.marks, before, after, len(waiting))
 
     def _declare_again(self, name: str) -> None:
         """What a node says is final goes on from what is settled there."""
         for shard in range(self.config.shards):
             self._declared[name, shard] = self.nodes[name].history.mark(shard).watermark
-
-    def _note_start(self, name: str, node: Node, before: Known | None, after: Known) -> None:
-        marks, settled = self.history.marks, sum(count for count, _ in after.marks)
-        if node.log.torn is not None:
-            marks.reach("a torn tail was cut")
-        if after.torn:
-            marks.reach("a log was torn")
-        if after.unsure:
-            marks.reach("a node was unsure")
-        if settled:
-            marks.reach("settled commits were read back")
-            if name in self._indexless:
-                marks.reach("a lost index came back")
-        self._indexless.discard(name)
-        if before is not None:
-            more = sum(after.frontier.values()) - sum(before.frontier.values())
-            marks.reach("unsynced commits survived a crash", more)
-            waiting = len(self._left[name][1])
-            marks.reach("commits were lost in a crash", max(0, waiting - more))
 
     def ended(self, name: str) -> None:
         """Nobody gets an answer from there any more."""

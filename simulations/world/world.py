@@ -7,14 +7,13 @@ and restart, stand still in part, and let time pass.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import Context, copy_context
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random as Generator
 
 from ...gossip.epoch import Change
-from ...gossip.epoch import Member as Joined
 from ...gossip.members import Member
 from ...gossip.transport import Link, Network
 from ...node.config import ClusterConfig, Tuning
@@ -49,7 +48,9 @@ class World:
         *,
         shards: int = 4,
         tuning: Tuning | None = None,
+        late: Collection[str] = (),
     ) -> None:
+        """`late`: nodes of these sites that are not there yet, see `add`."""
         self._loop = asyncio.get_running_loop()
         self.generator = Generator(seed)  # luck for whoever acts upon the world
         self.network = SimNetwork(Generator(f"network {seed}"))
@@ -57,13 +58,16 @@ class World:
             Member(f"{site}{number + 1}", site, priority, f"sim://{site}{number + 1}")
             for priority, (site, count) in enumerate(sites)
             for number in range(count)
+            if f"{site}{number + 1}" not in late
         ]
+        self._priorities = {site: priority for priority, (site, _) in enumerate(sites)}
         self.config = ClusterConfig("sim", shards, tuple(members), tuning or Tuning())
         self._seed = seed
         self._members = {member.name: member for member in members}
         self._configs = dict.fromkeys(self._members, self.config)
         self._runs_as = {name: name for name in self._members}  # what a node's file calls it
         self._name_of_url = {member.url: member.name for member in members}
+        self._asking: set[str] = set()
         self.names = [member.name for member in members]
         self.disks: dict[str, SimDisk] = {}
         self.indexes: dict[str, SimIndex] = {}
@@ -85,10 +89,12 @@ class World:
         self._luck[name] = SimRandom(Generator(f"node {self._seed} {name}"))
         self._changing[name] = asyncio.Lock()
 
-    def add(self, name: str, site: str, knows: list[str]) -> None:
-        """A machine that the founders' file does not name; its own names it and whom it knows."""
-        priorities = {member.site: member.priority for member in self._members.values()}
-        priority = priorities.get(site, len(priorities))
+    def add(self, name: str, site: str, knows: list[str], *, asks: bool = False) -> None:
+        """A machine that the founders' file does not name; its own names it and whom it knows.
+
+        `asks`: it is let in without an operator, as soon as it has copied what there is.
+        """
+        priority = self._priorities.setdefault(site, len(self._priorities))
         me = self._members[name] = Member(name, site, priority, f"sim://{name}")
         table = (me, *(self._members[other] for other in knows))
         config = self.config
@@ -96,6 +102,8 @@ class World:
         self._runs_as[name] = name
         self._name_of_url[me.url] = name
         self.names.append(name)
+        if asks:
+            self._asking.add(name)
         self._equip(name)
 
     def snapshot(self, name: str) -> Snapshot:
@@ -145,6 +153,7 @@ class World:
             await self._loop.create_task(node.start(), context=context)
         finally:
             disk.reads_right = False
+        node.membership.asks |= name in self._asking
         self.nodes[name], self.contexts[name] = node, context
         if self._runs_as[name] == name:
             self.network.listen(name, lambda link: self.answer(name, link))
@@ -271,7 +280,15 @@ class World:
 
     def _stuck(self) -> list[str]:
         """The members of an epoch in which too few have a vote for another one."""
-        return [name for name, node in self.nodes.items() if self._lost_to(node)]
+        return [name for name, node in self.nodes.items() if self._is_stuck(node)]
+
+    def _is_stuck(self, node: Node) -> bool:
+        epoch = node.members.epoch
+        if epoch is None or node.membership.is_outside:
+            return False
+        there = {other.store.origin: other.membership for other in self.nodes.values()}
+        voting = [one for one in epoch.origins if one in there and there[one].has_a_vote]
+        return len(voting) < epoch.majority
 
     def _has_all(self, node: Node) -> bool:
         """Whether a node holds all that has a place and that any other one holds."""
@@ -281,22 +298,15 @@ class World:
             for log, seq in other.store.frontier.items()
         )
 
-    def _lost_to(self, node: Node) -> list[Joined]:
-        """The members that are gone for good, where without them nothing can be decided."""
-        epoch, membership = node.members.epoch, node.membership
-        if epoch is None or membership.is_outside:
-            return []
-        there = {other.store.origin: other.membership for other in self.nodes.values()}
-        voting = [one for one in epoch.origins if one in there and there[one].has_a_vote]
-        if len(voting) >= epoch.majority:
-            return []
-        return [member for member in epoch.members if member.origin not in there]
-
     def _forced_at(self, node: Node) -> Change | None:
-        """What a member has to decide by force, once those who come instead of others are there."""
-        lost = self._lost_to(node)
+        """What a member has to decide by force, once those who come instead of others are there.
+
+        If all members are there, but not what every one of them has to hold, that is given up.
+        """
+        epoch, there = node.members.epoch, {other.store.origin for other in self.nodes.values()}
+        lost = [] if epoch is None else [one for one in epoch.members if one.origin not in there]
         joins = [node.membership.waiting.get(member.name) for member in lost]
-        if not lost or None in joins:
+        if None in joins:
             return None
         return Change(tuple(joined(one) for one in joins if one), tuple(m.origin for m in lost))
 
@@ -334,8 +344,8 @@ class World:
             await self._loop.create_task(node.scrub.read_all(), context=context)
 
     def settled(self) -> bool:
-        """Whether nothing is tentative, all hold the same, and no damage is known."""
-        if any(is_damaged(node) for node in self.nodes.values()):
+        """Whether nothing is tentative, all hold the same, are members, and know of no damage."""
+        if any(is_damaged(node) for node in self.nodes.values()) or self._anyone_outside():
             return False
         frontiers = [dict(node.store.frontier.items()) for node in self.nodes.values()]
         return all(

@@ -20,7 +20,7 @@ from anabranch.node.fold import ACCEPTED, SHADOWED
 from anabranch.simulations.checkers.invention import nothing_invented
 from anabranch.simulations.history import Append, History, Row
 from anabranch.simulations.plans.clients import Script
-from anabranch.simulations.plans.kinds import KINDS
+from anabranch.simulations.plans.kinds import REAL
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
 from anabranch.simulations.troubles import Course
 from anabranch.storage.commit import EXPECT_ANY, REJECT, Draft
@@ -179,7 +179,7 @@ def test_what_is_drawn_is_drawn_again_and_lies_in_its_round():
         assert plan.healed_at == 122.0
     seen = {f.kind for n in range(400) for f in round_of(base, n, 0, 20, kinds).faults}
     assert seen == set(kinds)
-    assert set(KINDS) - set(kinds) == {"lose-end"}
+    assert set(REAL) - set(kinds) == {"lose-end"}
 
 
 def test_only_some_kinds():

@@ -36,7 +36,10 @@ def maybe(strategy):
 def faults(sites: tuple[Site, ...]):
     @st.composite
     def draw(draw):
-        kind = draw(st.sampled_from(sorted(SIMULATED)))
+        alone = sum(site.nodes for site in sites) == 1
+        kind = draw(st.sampled_from(sorted(set(SIMULATED) - {"join" if alone else ""})))
+        if kind == "join":
+            return Fault(kind, draw(st.floats(0, 0.9)), where=(f"{sites[0].name}1",))
         places = st.lists(st.sampled_from([site.name for site in sites]), max_size=3).map(tuple)
         unit = KINDS[kind].unit
         amounts = SHARES if unit.startswith("share") else NUMBERS
@@ -285,6 +288,8 @@ REFUSED = [
     (changed('"cut"', '"cutt"'), "[[fault]] 1: kind is 'cutt'; write 'cut'"),
     (changed('"tokyo"\n', '"tokio"\n').replace("tokio", "tokyo", 1), "no site or node 'tokio'"),
     (changed('"10s"', '"2h"'), 'at is "2h", but all is healed at "30m 2s"; write an earlier'),
+    (changed('"cut"', '"join"') + 'lasts = "1s"', "`lasts` means nothing for 'join'"),
+    (changed('"cut"', '"join"').replace("where", "#"), "every node joins; write in `where`"),
     (STORY + "amount = 3", "[[fault]] 1: `amount` means nothing for 'cut'; leave it out"),
     (STORY + 'every = "3s"', "`every` means nothing for 'cut'"),
     (changed('"cut"', '"loss"') + "amount = 3", "amount is 3; it is a share of frames"),
