@@ -16,7 +16,7 @@ from ..storage.commit import read_header
 from ..storage.errors import DamagedLog
 from ..storage.files import LogFiles
 from ..storage.merkle import FANOUT
-from ..storage.record import COMMIT, parse
+from ..storage.record import COMMIT, HEADER_BYTES, parse
 from ..storage.segment import Found, segments_of
 from .watch.watched import WatchedWorld
 from .world.disk import SimDisk
@@ -156,9 +156,10 @@ def commits_on(disk: SimDisk) -> dict[CommitName, int]:
 
 
 def provable(disk: SimDisk) -> int:
-    """The position in a log up to which its last header proves that all had been synced.
+    """The position in a log up to which its last synced header proves that all had been synced.
 
-    Damage behind it can't be told from a write that was cut short (docs/format.md).
+    Damage behind it can't be told from a write that was cut short (docs/format.md), and a header
+    that is not synced may be gone with the next crash.
     """
     segments = segments_of(disk)
     if not segments:
@@ -166,9 +167,14 @@ def provable(disk: SimDisk) -> int:
     last, proven = segments[-1], 0
     copy = disk.clone()
     copy.reads_right = True
-    data = copy.read(last.name, 0, last.end - last.base)
+    data = disk.synced(last.name)
     for record in LogFiles(copy).scan(last.base):
-        header = parse(data, record.position - last.base) if isinstance(record, Found) else None
+        if not isinstance(record, Found):
+            continue
+        begin = record.position - last.base
+        header = (
+            parse(data, begin) if begin + HEADER_BYTES + len(record.body) <= len(data) else None
+        )
         if header is not None:
             proven = max(proven, header.position - header.unsynced)
     return proven

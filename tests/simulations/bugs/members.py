@@ -57,6 +57,12 @@ def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]
 
 
 @planted
+def keep_the_counter_of_another_start() -> AbstractContextManager[Any]:
+    """A late report of an older start is passed on with the counter of the newer one."""
+    return edited(Standings.learn, ("standing.counter if same else 0", "standing.counter"))
+
+
+@planted
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
     return edited(Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough"))
@@ -245,6 +251,18 @@ def an_index_without_the_epochs() -> AbstractContextManager[Any]:
 
 
 # -- who joins ---------------------------------------------------------------------------------
+
+
+@planted
+def number_again_what_a_founder_made() -> AbstractContextManager[Any]:
+    """Who learns that it is no founder looks only at its commits that have a place on the disk."""
+    return edited(
+        Membership._take_stand,
+        (
+            "self._store.has_made(mine)",
+            "any(log[1] == mine for log, _ in self._store.frontier.items())",
+        ),
+    )
 
 
 @planted
