@@ -216,6 +216,13 @@ class MembersApi:
                         f"{order.with_} is a member already: evict {order.names[0]}"
                     )
                 return Change(join=(new,), remove=(old,))
+            case _ if order.force and self._lost_for_all(epoch):
+                here = {one.name for one in epoch.members}
+                gone = {one.member.name for one in epoch.removed} - here
+                names = [
+                    name for name in order.names if name not in gone
+                ]  # or they are out already
+                return Change(remove=tuple(self._removing(name, epoch) for name in names))
             case _:
                 return Change(remove=tuple(self._removing(name, epoch) for name in order.names))
 
@@ -246,9 +253,33 @@ class MembersApi:
         here = {*self._node.replication.linked, self._node.me.name}
         return [one.origin for one in epoch.members if one.name not in here]
 
+    def _needs_force(self, epoch: Epoch) -> str | None:
+        """Why no change can be agreed on now; None if one can."""
+        return needs_force(epoch, self._gone(epoch)) or self._lost_for_all(epoch)
+
+    def _lost_for_all(self, epoch: Epoch) -> str | None:
+        """What all members have to hold, and nobody has who can be reached; None if it is had."""
+        node, standings = self._node, self._node.settler.standings
+        lacking = epoch.lacks(node.store.frontier)
+        for name in node.replication.linked:
+            origin = node.members.origin(name)
+            if origin is not None and origin != node.store.origin:
+                if origin not in standings:
+                    return None
+                lacks = epoch.lacks(standings.of(origin).frontier)
+                lacking = {log: min(n, lacks[log]) for log, n in lacking.items() if log in lacks}
+        if not lacking:
+            return None
+        names = {node.members.name(origin) or f"{origin:016x}" for _, origin in lacking}
+        return (
+            f"{sum(lacking.values())} commits of {_list(sorted(names))}, which every member has to "
+            "hold, are with nobody who can be reached: start whoever may have them, or give them "
+            "up with --force"
+        )
+
     def _check(self, order: Order, epoch: Epoch, change: Change) -> dict[str, Any]:
         against = objection(epoch, change)
-        needs = needs_force(epoch, self._gone(epoch))
+        needs = self._needs_force(epoch)
         cut_off = [self._cut_off(epoch, origin) for origin in change.remove]
         gives_up = force_gives_up(epoch, change) if needs is not None else []
         says = [text for one in cut_off for text in one.texts]
@@ -328,7 +359,7 @@ class MembersApi:
         against = objection(epoch, change)
         if against is not None:
             raise ChangeRefused(against)
-        if order.force and needs_force(epoch, self._gone(epoch)) is not None:
+        if order.force and self._needs_force(epoch) is not None:
             done = await self._force(change, order.timeout)
         else:
             done = await self._node.membership.until(change, order.timeout)
@@ -338,10 +369,10 @@ class MembersApi:
 
     async def _force(self, change: Change, seconds: float) -> bool:
         """Decide without a majority; what one of them had accepted before comes first."""
-        membership = self._node.membership
+        membership, before = self._node.membership, self._node.members.number
         while seconds > 0:
             await membership.force(change)
-            if await membership.until(change, min(seconds, 2 * STALLED_SECONDS)):
+            if await membership.until(change, min(seconds, 2 * STALLED_SECONDS), after=before):
                 return True
             seconds -= 2 * STALLED_SECONDS
         membership.withdraw(change)
@@ -351,7 +382,7 @@ class MembersApi:
         """Why a change is not decided yet."""
         membership, epoch = self._node.membership, self._epoch()
         away = names_of(epoch, {*self._gone(epoch)} - {*change.remove})
-        why = needs_force(epoch, self._gone(epoch))
+        why = self._needs_force(epoch)
         if change not in membership.wanted:
             return f"it was not decided in time: {_list(away)} did not answer. Ask again"
         if why is not None and away:
@@ -400,7 +431,7 @@ class MembersApi:
 
     def _check_leave(self, epoch: Epoch, change: Change) -> dict[str, Any]:
         me = self._node.me
-        needs = needs_force(epoch, self._gone(epoch))
+        needs = self._needs_force(epoch)
         text = (
             f"{me.name} takes no more appends from now on, and goes once a majority of the others"
         )

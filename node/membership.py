@@ -408,14 +408,16 @@ class Membership:
             return
         self.wanted.append(change)
 
-    async def until(self, change: Change, seconds: float) -> bool:
-        """Wait until a change is in force here; False if that takes too long."""
+    async def until(self, change: Change, seconds: float, *, after: int = 0) -> bool:
+        """Wait until a change is in force here, in an epoch after one; False if that takes long."""
         self.want(change)
         self.beat()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._members.epoch is None or not change.is_done(self._members.epoch):
+                epoch = self._members.epoch
+                while epoch is None or epoch.number <= after or not change.is_done(epoch):
                     await self._entered.wait()
+                    epoch = self._members.epoch
                 return True
         return False
 
