@@ -67,10 +67,12 @@ class Risks:
         return found
 
     def _silent(self, held: dict[str, dict[LogKey, int]], line: Timeline) -> set[tuple[str, str]]:
+        """Sites where no node is up, of those that have come."""
+        come = {self._plan.site_of(node) for node in self._world.names}
         return {
             (WRITABLE, site)
             for site, nodes in line.sites
-            if not any(node in held for node in nodes)
+            if site in come and not any(node in held for node in nodes)
         }
 
     def _late(self, held: dict[str, dict[LogKey, int]], line: Timeline) -> set[tuple[str, str]]:
