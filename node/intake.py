@@ -419,6 +419,7 @@ def _is_json(content_type: str) -> bool:
 
 def _place(message: str) -> str:
     """Msgspec counts from 0 and writes paths; people count events from 1."""
+    message = message.replace("Input data was truncated", "it is empty, or ends within an event")
     return _EVENT_AT.sub(lambda m: f" (event {int(m.group(1)) + 1}{m.group(2)})", message)
 
 

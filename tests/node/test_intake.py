@@ -160,6 +160,22 @@ def test_an_error_names_the_event_as_people_count() -> None:
         )
 
 
+@pytest.mark.parametrize("media_type", [JSON, MSGPACK])
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_body_that_is_empty_or_cut_short_is_called_that(media_type: str, length: int) -> None:
+    whole = {JSON: b'{"type":"a"}', MSGPACK: b"\x81\xa4type\xa1a"}[media_type]
+    with pytest.raises(BadRequest, match="it is empty, or ends within an event"):
+        draft_of(
+            "s",
+            media_type,
+            whole[:length],
+            headers={},
+            key=None,
+            expected=EXPECT_ANY,
+            token=lambda: bytes(16),
+        )
+
+
 def test_the_same_key_and_stream_are_the_same_commit() -> None:
     def with_key(stream: str, key: str) -> bytes:
         return draft_of(
