@@ -163,7 +163,7 @@ class MembersApi:
         parts = [f"remove {', '.join(remove)}"] if remove else []
         if change.join:
             parts.append(f"join {', '.join(one.name for one in change.join)}")
-        return " and ".join(parts) or "nothing"
+        return " and ".join(parts) or "go on with what there is"
 
     # -- orders ----------------------------------------------------------------------------------
 
@@ -293,7 +293,7 @@ class MembersApi:
         gone_sites = sorted({one.site for one in epoch.members} - sites)
         says += [f"Site {site} has no member then." for site in gone_sites]
         if needs is not None and order.force:
-            says += gives_up
+            says += [f"{needs}.", *gives_up]
             says += self._missing_for_force(epoch, change)
         checked = self._checked(change, against, says, needs_force=needs, forced=order.force)
         return checked | {
