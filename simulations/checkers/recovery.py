@@ -43,14 +43,14 @@ class Recovery(Check):
         before, after = event.before, event.after
         if before is None:
             return []
-        if after.epoch and not before.epoch:  # who learns that it is no founder has strays now
-            gone = (before.ids | before.strays) - after.strays - after.ids - self._ids
-            return [f"commit {one.hex()[:8]} is gone" for one in gone]
         problems = [
             f"log {_log(log)} went back from {seq} to {after.frontier.get(log, 0)}"
             for log, seq in before.frontier.items()
             if not after.may_have_had(log, seq)
         ]
+        if problems and after.epoch and not before.epoch:  # it learned that it is no founder
+            gone = (before.ids | before.strays) - after.strays - after.ids - self._ids
+            return [f"commit {one.hex()[:8]} is gone" for one in gone]
         known = dict(before.tentative)
         known.update({(*log, seq): found for log, seq, found in event.waiting})
         for key, found in after.tentative.items():
@@ -96,8 +96,9 @@ def _added(event: Recovered) -> list[str]:
     if event.before is not None:
         known = {**event.before.frontier, **event.before.torn}  # what was stranded is there too
     after = event.after.frontier
+    is_there = event.after._replace(unsure=False).may_have_had  # or stranded behind a hole
     placed = (one for one in event.waiting if one[0] in known or one[0] in after)  # no strays
-    for log, seq, _ in takewhile(lambda one: after.get(one[0], 0) >= one[1], placed):
+    for log, seq, _ in takewhile(lambda one: is_there(one[0], one[1]), placed):
         known[log] = seq
     return [
         f"log {_log(log)} goes to {seq}, of which {known.get(log, 0)} were written in turn"

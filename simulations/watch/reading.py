@@ -154,13 +154,14 @@ Left = tuple[Known, tuple[tuple[LogKey, int, bytes], ...]]  # see history.Recove
 
 def known_of(node: Node) -> Known:
     """What a node knows that it has on disk."""
+    on_its_way = {held.id for held, _ in node.store._on_its_way}  # noqa: SLF001 - as below
     marks, holes = _marks(node.history, node.config.shards), node.store.holes
     return Known(
         dict(node.store.frontier.items()),
         tentative_of(node.history),
         marks,
         torn_of(holes),
-        frozenset(one for one, _ in names_of_tentative(node.history)),
+        frozenset(one for one, _ in names_of_tentative(node.history)) - on_its_way,
         strays_of(node.strays),
         holes.unsure,
         *_epoch_of(node.members),

@@ -535,6 +535,35 @@ def test_a_stray_that_is_gone_is_found():
     assert recovery_is_exact(start_with_strays([H.commit_id], [])) != []
 
 
+@pytest.mark.parametrize(("kept", "well"), [([H, G], True), ([G], False), ([], False)])
+def test_who_learns_that_it_is_no_founder_keeps_as_strays_what_had_places(kept, well):
+    history, event = good(), restarted()
+    ids = frozenset(one.commit_id for one in (H, G))
+    log, (key,) = (0, 3), event.before.tentative
+    before = event.before._replace(ids=ids)
+    rest = {other: seq for other, seq in before.frontier.items() if other != log}
+    strays = frozenset(one.commit_id for one in kept)
+    after = before._replace(frontier=rest, tentative={}, ids=frozenset(), strays=strays, epoch=1)
+    assert key[:2] == log
+    change(history, Recovered, lambda _: True, before=before, after=after, waiting=(), again=())
+    assert (recovery_is_exact(history) == []) is well
+    change(history, Recovered, lambda _: True, before=before._replace(epoch=1))
+    assert recovery_is_exact(history) != []  # a member's commits have places
+
+
+@pytest.mark.parametrize(("torn", "well"), [({(0, 3): 2}, True), ({(0, 3): 1}, False)])
+def test_what_was_written_behind_a_hole_was_written_in_turn(torn, well):
+    """The first on its way is stranded behind a commit that is damaged; the second is read back."""
+    history, event = good(), restarted()
+    (log, _, _), (other, seq, found) = event.waiting[1], event.waiting[0]
+    waiting = ((log, 2, ROWS[4].hash), (other, seq, found))
+    rest = {one: seq for one, seq in event.after.frontier.items() if one != log}
+    tentative = {(*other, seq): found}
+    after = event.after._replace(frontier=rest, tentative=tentative, torn=torn)
+    change(history, Recovered, lambda _: True, waiting=waiting, after=after, hurt=True, again=())
+    assert (recovery_is_exact(history) == []) is well
+
+
 def test_a_stray_that_is_settled_only_later_is_gone_all_the_same():
     """It was not settled when its node started: F is, D is not."""
     assert folded(Recovery)(start_with_strays([F.commit_id], [])) == []
