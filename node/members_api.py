@@ -78,7 +78,7 @@ class CutOff:
     @property
     def texts(self) -> list[str]:
         """In sentences."""
-        name, lost = self.name, f"{self.commits} commit{'s' if self.commits != 1 else ''}"
+        name, lost = self.name, _commits(self.commits)
         texts = [
             f"{lost} of {name} are known that nobody who is there holds: they are cut off."
             if self.commits
@@ -216,15 +216,13 @@ class MembersApi:
                         f"{order.with_} is a member already: evict {order.names[0]}"
                     )
                 return Change(join=(new,), remove=(old,))
-            case _ if order.force and self._lost_for_all(epoch):
-                here = {one.name for one in epoch.members}
-                gone = {one.member.name for one in epoch.removed} - here
-                names = [
-                    name for name in order.names if name not in gone
-                ]  # or they are out already
-                return Change(remove=tuple(self._removing(name, epoch) for name in names))
             case _:
-                return Change(remove=tuple(self._removing(name, epoch) for name in order.names))
+                names = order.names
+                if order.force and self._lost_for_all(epoch):  # who is out already may be named
+                    out = {one.member.name for one in epoch.removed}
+                    out -= {one.name for one in epoch.members}
+                    names = [name for name in names if name not in out]
+                return Change(remove=tuple(self._removing(name, epoch) for name in names))
 
     def _joining(self, name: str, epoch: Epoch) -> Joined | None:
         waiting = self._node.membership.waiting
@@ -272,9 +270,9 @@ class MembersApi:
             return None
         names = {node.members.name(origin) or f"{origin:016x}" for _, origin in lacking}
         return (
-            f"{sum(lacking.values())} commits of {_list(sorted(names))}, which every member has to "
-            "hold, are with nobody who can be reached: start whoever may have them, or give them "
-            "up with --force"
+            f"{_commits(sum(lacking.values()))} of {_list(sorted(names))}, which every member has "
+            "to hold: nobody who can be reached has that. Start whoever may have it, or give it up "
+            "with --force"
         )
 
     def _check(self, order: Order, epoch: Epoch, change: Change) -> dict[str, Any]:
@@ -475,3 +473,7 @@ def member_row(node: Node, name: str) -> dict[str, Any]:
 
 def _list(names: list[str]) -> str:
     return ", ".join(names) or "nobody"
+
+
+def _commits(number: int) -> str:
+    return f"{number} commit{'s' if number != 1 else ''}"

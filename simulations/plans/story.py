@@ -45,13 +45,13 @@ def read_story(text: str, name: str, *, real: bool = False) -> Plan:
         raise ConfigError(f"{name} is not TOML: {error}") from None
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
-    other = ("simulated", "a simulated world", "simulate")
-    if not real:
-        other = ("real", "real processes", "chaos")
+    elsewhere, needs, command = ("real", "real processes", "chaos")
+    if real:
+        elsewhere, needs, command = ("simulated", "a simulated world", "simulate")
     for fault in plan.faults:
-        if KINDS[fault.kind].only == other[0]:
+        if KINDS[fault.kind].only == elsewhere:
             raise ConfigError(
-                f"{name}: {fault.kind!r} needs {other[1]}; run this with `anabranch {other[2]}`"
+                f"{name}: {fault.kind!r} needs {needs}; run this with `anabranch {command}`"
             )
     return plan
 

@@ -471,10 +471,10 @@ async def test_what_nobody_has_any_more_is_given_up_by_force(monkeypatch):
     assert not (await late).settled
     _, check = await ask(world, "ny1", "evict", name="lon1", check=True)
     assert not check["possible"]
-    assert check["needs_force"].startswith("1 commits of tok1, which every member has to hold")
+    assert check["needs_force"].startswith("1 commit of tok1, which every member has to hold")
     _, check = await ask(world, "ny1", "evict", name="tok1", force=True, check=True)
     assert (check["possible"], check["change"]) == (True, "go on with what there is")
-    assert check["says"][0].startswith("1 commits of tok1")
+    assert check["says"][0].startswith("1 commit of tok1")
     code, said = await ask(world, "ny1", "evict", name="tok1", force=True)
     assert (code, said["done"], said["epoch"], names(said)) == (200, True, 3, ["lon1", "ny1"])
     assert (await append(world, "lon1", "goes on", ack="settled")).settled
