@@ -17,9 +17,9 @@ from ..gossip.epoch import Change, Epoch, force_gives_up, needs_force, objection
 from ..gossip.epoch import Member as Joined
 from ..storage.errors import BadRequest, ChangeRefused, NotFound, Unavailable
 from ..storage.limits import ACK_TIMEOUT_SECONDS_MAX, STALLED_SECONDS
-from .membership import joined
 from .render import time_text
 from .suspects import SUSPECTED_AFTER_SECONDS, Suspects, names_of
+from .waiting import joined
 
 if TYPE_CHECKING:
     from .node import Node

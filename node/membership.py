@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 from ..gossip.agreeing import packed, unpacked
 from ..gossip.epoch import Change, Epoch
-from ..gossip.epoch import Member as Joined
 from ..gossip.epochs import Ask, Epochs, Here, Learn, Message, Outcome
 from ..gossip.members import Members
 from ..gossip.messages import Agree, Join, Recall, Recalled
@@ -39,7 +38,7 @@ from .eviction import Eviction
 from .reorigination import Reorigination
 from .settler import Settler
 from .store import Store
-from .waiting import Waiting
+from .waiting import Waiting, joined
 
 _log = logging.getLogger(__name__)
 _POSTED_MAX = 16  # messages kept for a member that can't be reached; they are asked for again
@@ -334,7 +333,7 @@ class Membership:
 
     def _join(self, name: str) -> Join | None:
         now = self._clock.monotonic()
-        may_ask = self.is_outside and self.sureness.sure and not self._gives_way
+        may_ask = self.is_outside and self.sureness.sure and not self._gives_way and self._is_kept()
         if not may_ask or now < self._asked_at.get(name, 0.0):
             return None
         self._asked_at[name] = now + ASK_AGAIN_SECONDS
@@ -395,9 +394,12 @@ class Membership:
             )
             self.asks = True
             self.start_anew()
-        elif self.sureness.decide(others, self._clock.monotonic()):
+        elif self._is_kept() and self.sureness.decide(others, self._clock.monotonic()):
             self._settle_in()
             self._settler.own_report(0)
+
+    def _is_kept(self) -> bool:
+        return self._store.is_kept(self._clock.wall_ms())
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -491,8 +493,3 @@ class Membership:
             return False
         reached = {name for name in self._linked() if name in members}
         return len(reached) + 1 >= epochs.epoch.majority
-
-
-def joined(join: Join) -> Joined:
-    """The member that a node asks to be."""
-    return Joined(join.name, join.site, join.priority, join.origin, 0, join.url)

@@ -199,6 +199,8 @@ def _needs_of_the_unsure(node: Node) -> list[str]:
         for name in names_of(epoch, epoch.origins)
         if name != node.me.name and name not in sureness.confirmed
     ]
+    if not silent:  # there is no room to keep that it has started
+        return []
     enough = "all members" if sureness.all_confirm else "a majority"
     who = f"start {', '.join(silent)}: until {enough} said what they saw of {node.me.name}, "
     return [

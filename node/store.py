@@ -41,6 +41,7 @@ class _Logged(NamedTuple):
     position: int
     ceiling: int
     body: bytes
+    origin: int
     epochs: bytes
     cut: list[tuple[int, int, int]]
 
@@ -85,10 +86,9 @@ class Store:
         self._priority = members.priority(members.identity) or 0
         self.hlc = HybridClock(max(recovered.highest, recovered.observed))
         self.frontier = Frontier()
-        self._arrived: dict[LogKey, int] = {}  # last sequences, also of what is not durable yet
-        for key, seq in recovered.frontier.items():
+        self._arrived = dict(recovered.frontier)  # last sequences, also of what is not durable yet
+        for key, seq in self._arrived.items():
             self.frontier.advance(key, seq)
-            self._arrived[key] = seq
         history.oldest_stray = lambda: strays.oldest
         self._newest = dict(recovered.newest)  # last stamps of logs, as far as they are needed
         self._on_group = on_group
@@ -102,6 +102,7 @@ class Store:
         self._own_stamps: deque[int] = deque()  # of those on their way that are this node's
         self._ceiling = recovered.highest  # stored, or about to be
         self._states: deque[_Logged] = deque()  # state records on their way
+        self._kept_as = 0  # the origin in the last one of this start that is on the disk
         self._durable_ceiling = recovered.highest
         self._watermarks: dict[int, int] = {}  # settled since the last state record
         self._promised = recovered.highest
@@ -225,6 +226,7 @@ class Store:
         while self._states and self._states[0].position < end:
             logged = self._states.popleft()
             self._durable_ceiling, self.history.state = logged.ceiling, logged.body
+            self._kept_as = logged.origin
             self.history.membership = logged.epochs or self.history.membership
         self._on_group(group)
 
@@ -387,8 +389,17 @@ class Store:
         kept = b"" if self._epochs_told and not everything else self._epochs
         cut, body = self._cut, self.state(everything=everything)
         position = self.log.append(STATE, body)
-        self._states.append(_Logged(position, self._ceiling, body, kept, cut))
+        self._states.append(_Logged(position, self._ceiling, body, self.origin, kept, cut))
         return position
+
+    def is_kept(self, wall_ms: int) -> bool:
+        """Whether the disk knows of this start, under its origin: else it may not come to count.
+
+        Logs that once more if there was no room for it.
+        """
+        if self._kept_as != self.origin and not self._states:
+            self.store_state(wall_ms, everything=True)
+        return self._kept_as == self.origin
 
     def note_settled(self, shard: int, watermark: int) -> None:
         """The next state record will tell that a shard is settled so far."""

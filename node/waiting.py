@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..gossip.epoch import Epoch
+from ..gossip.epoch import Epoch, Member
 from ..gossip.messages import Join
 from ..storage.limits import WAITING_SECONDS
 
@@ -32,3 +32,8 @@ class Waiting:
         for name in gone:
             del self._until[name]
         return [self.by_name.pop(name) for name in gone]
+
+
+def joined(join: Join) -> Member:
+    """The member that a node asks to be."""
+    return Member(join.name, join.site, join.priority, join.origin, 0, join.url)

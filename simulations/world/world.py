@@ -17,8 +17,8 @@ from ...gossip.epoch import Change
 from ...gossip.members import Member
 from ...gossip.transport import Link, Network
 from ...node.config import ClusterConfig, Tuning
-from ...node.membership import joined
 from ...node.node import Node
+from ...node.waiting import joined
 from ...storage.errors import AnabranchError
 from .clock import SimClock, SimRandom
 from .disk import SimDisk

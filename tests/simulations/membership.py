@@ -10,9 +10,9 @@ from random import Random as Generator
 from anabranch.gossip.epoch import Change
 from anabranch.node.digest import digest
 from anabranch.node.fold import ACCEPTED
-from anabranch.node.membership import joined
 from anabranch.node.node import Node
 from anabranch.node.receipt import Receipt
+from anabranch.node.waiting import joined
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.world import World, is_damaged
 from anabranch.storage.commit import Draft, read_header

@@ -10,7 +10,7 @@ from anabranch.gossip.frontier import LogKey
 from anabranch.node.config import Tuning
 from anabranch.node.node import Node
 from anabranch.node.status import state_of
-from anabranch.simulations.world.world import World
+from anabranch.simulations.world.world import ROOM_BYTES, World
 from anabranch.storage.errors import Unavailable
 
 from .membership import (
@@ -437,6 +437,28 @@ async def test_where_one_of_two_was_restored_nothing_is_final_until_an_operator_
         assert world.nodes["ny1"].history.tentative_commits == 5
         await world.replace_the_lost()
         await chronicle.ends(world.names)
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+@in_virtual_time
+async def test_a_start_for_which_there_was_no_room_does_not_count(crashes):
+    """It would be told of at the next one, as of a copy of the directory."""
+    world, chronicle = await founded()
+    before, disk = origin_of(world, "lon1"), world.disks["lon1"]
+    await world.crash("lon1")
+    disk.remove("reserve")  # it is used up already
+    disk.capacity_bytes -= disk.free()
+    await world.start("lon1")
+    await asyncio.sleep(5)
+    assert not world.nodes["lon1"].membership.sureness.sure
+    if crashes:
+        await world.crash("lon1")
+    disk.capacity_bytes = ROOM_BYTES
+    await world.start("lon1")
+    await asyncio.sleep(5)
+    await settles(world, "lon1")
+    await chronicle.ends(world.names)
+    assert origin_of(world, "lon1") == before
 
 
 @pytest.mark.parametrize("all_confirm", [False, True])
