@@ -129,6 +129,7 @@ class SimTroubles(Troubles):
             for disk in disks:
                 disk.capacity_bytes, disk.full_since = ROOM_BYTES, None
             for name in self._nodes(fault):
+                self._world.note_room(name)
                 if not self._world.history.starts[name]:  # it had no room for its first state
                     await self._start(name)
 

@@ -278,7 +278,7 @@ class Transfers:
     pulled_bytes: int = 0  # since the heal
     pulled_allowed: int | None = None  # None: nobody said when the heal was
     links: int = 0  # that were opened
-    behind: int = 0  # commits that one side of them had then, and the other had not
+    behind: int = 0  # commits that one side of them lacked then, or who had room again
     excused: bool = False  # a proxy doubled frames, or a link was too narrow for them
 
 

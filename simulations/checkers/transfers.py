@@ -1,7 +1,8 @@
 """Catching up costs about as much as what was missing (I19).
 
-What is missing when a link is opened may come twice: pushed by the one who has it, and pulled from
-somebody else. Beyond that no more than one commit in twenty may be sent to who has it.
+What is missing when a link is opened, or when a node has room again, may come twice: pushed by the
+one who has it, and pulled from somebody else. Beyond that no more than one commit in twenty may be
+sent to who has it.
 """
 
 from __future__ import annotations

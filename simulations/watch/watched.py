@@ -198,14 +198,21 @@ class WatchedWorld(World):
 
     def _opened(self, name: str, url: str) -> None:
         """A node has opened a link: what one side lacks may come by two ways at once."""
-        of = self.history.transfers
-        of.links += 1
-        both = [self.nodes.get(name), self.nodes.get(self._name_of_url[url])]
-        frontiers = [node.store.frontier for node in both if node is not None]
-        if len(frontiers) == 2:
-            here, there = frontiers
-            for behind in (here.behind(there), there.behind(here)):
-                of.behind += sum(theirs - own for own, theirs in behind.values())
+        self.history.transfers.links += 1
+        self._note_behind(name, self._name_of_url[url])
+        self._note_behind(self._name_of_url[url], name)
+
+    def note_room(self, name: str) -> None:
+        """A node has room again: what it would not take may come by two ways at once."""
+        for other in self.nodes:
+            self._note_behind(name, other)
+
+    def _note_behind(self, here: str, there: str) -> None:
+        """Count what one node lacks that another one has."""
+        if here in self.nodes and there in self.nodes:
+            behind = self.nodes[here].store.frontier.behind(self.nodes[there].store.frontier)
+            lacking = sum(theirs - own for own, theirs in behind.values())
+            self.history.transfers.behind += lacking
 
     async def answer(self, name: str, link: Link) -> None:
         """Let a node answer a link that another one has opened."""
