@@ -39,6 +39,12 @@ def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
 
 
 @planted
+def count_a_start_that_is_not_kept() -> AbstractContextManager[Any]:
+    """A node is sure of its directory before that knows of the start."""
+    return edited(Membership._is_kept, ("self._store.is_kept(self._clock.wall_ms())", "True"))
+
+
+@planted
 def compare_commits_but_not_counters() -> AbstractContextManager[Any]:
     """A directory that lost promises and ballots, but no commit, passes."""
     return edited(Sureness.told, ("counter > self.begun_at or longer", "longer"))
