@@ -18,8 +18,8 @@ def reuse_a_sequence_after_restart() -> AbstractContextManager[Any]:
     return edited(
         Store.__init__,
         (
-            "self._arrived[key] = seq",
-            "self._arrived[key] = seq - (key[1] == self.origin)",
+            "self.frontier.advance(key, seq)",
+            "self.frontier.advance(key, seq); self._arrived[key] -= key[1] == self.origin",
         ),
     )
 
