@@ -218,7 +218,7 @@ class Calm(NamedTuple):
     """Where nothing goes wrong, so that nothing has an excuse."""
 
     nodes: frozenset[str]
-    within: float  # seconds that a final answer takes at most
+    within: float  # seconds that a final answer takes at most; inf: all wait for somebody
     since: float  # when all links are up
     ahead: tuple[str, float, float] | None = None  # whose clock is, from when until when
     met_within: float = inf  # seconds, of one that meets others on its way

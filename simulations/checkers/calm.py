@@ -7,6 +7,7 @@ that is ahead is no excuse for any node but its own, which has to notice.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from math import inf
 
 from ..history import Append, Calm, History
 
@@ -22,7 +23,7 @@ def nothing_waits_in_calm(history: History) -> list[str]:
     what another node has just written is told with the next one.
     """
     calm = history.calm
-    if calm is None:
+    if calm is None or calm.within == inf:
         return []
     begun = sorted(append.began for append in history.appends)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from ..history import Calm
 from .plan import Plan
 
@@ -45,15 +47,20 @@ def _within(plan: Plan) -> float:
 
 
 def _but_for_a_clock(plan: Plan) -> Calm | None:
-    """One clock is ahead, once: that is the trouble of its own node alone (DESIGN 4)."""
-    (fault, *more) = plan.faults
+    """One clock is ahead, once: that is the trouble of its own node alone (DESIGN 4).
+
+    Also if that one is cut off: then all wait for it, and still nobody else may refuse anything.
+    """
+    fault, *more = sorted(plan.faults, key=lambda one: one.kind != "clock")
     nodes = plan.among(fault.where)
     ahead = fault.kind == "clock" and (fault.amount or 0.0) > 0
-    if more or not ahead or len(nodes) > 1 or len(plan.nodes) < _MANY:
+    other = [cut for cut in more if cut.kind != "cut" or cut.where != fault.where or cut.towards]
+    if other or not ahead or len(nodes) > 1 or len(plan.nodes) < _MANY:
         return None
     ends = plan.healed_at if fault.lasts is None else fault.at + fault.lasts
     fast = (nodes[0], fault.at, ends) if _is_far_ahead(plan, fault.amount or 0.0) else None
-    return Calm(frozenset(plan.nodes) - {*nodes}, _WITHIN_SECONDS, _LINKED_SECONDS, fast)
+    within = inf if more else _WITHIN_SECONDS
+    return Calm(frozenset(plan.nodes) - {*nodes}, within, _LINKED_SECONDS, fast)
 
 
 def _is_far_ahead(plan: Plan, seconds: float) -> bool:

@@ -66,15 +66,15 @@ def _much_is_lost(luck: Generator, seed: int) -> Plan:
 
 
 def _a_clock_jumps_ahead(luck: Generator, seed: int) -> Plan:
-    """One clock is far ahead while many write, at its node too; then that is cut off, or not."""
+    """One clock is far ahead while all write; its node is cut off just then, or not."""
     plan = _plan(luck, seed, latency=luck.choice([0.01, 0.08]))
     plan = replace(plan, sync=0.003, trouble=6.0, warm_up=0.5)
     at, where = round(luck.uniform(1.0, 2.0), 4), luck.choice(plan.nodes)
     ahead = luck.choice([1.0, 1.5, 3.0])
     faults = [Fault("clock", at, luck.choice([0.3, None, None]), (where,), amount=ahead)]
-    if luck.random() < 0.4 and faults[0].lasts is None:
-        cut = round(at + luck.uniform(0.2, 0.6), 4)
-        faults.append(Fault("cut", cut, ahead + 1.0, (where,)))
+    if luck.random() < 0.4 and faults[0].lasts is None:  # nobody can tell it while it stamps
+        begins = round(at - luck.uniform(0.05, 0.3), 4)
+        faults.insert(0, Fault("cut", begins, round(luck.uniform(0.5, 0.9), 4), (where,)))
     clients = _everywhere(plan, 20.0, ack_settled=0.5, shape="tiny", timeout=3.0)
     return replace(plan, clients=clients, faults=tuple(faults))
 
