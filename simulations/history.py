@@ -218,10 +218,11 @@ class Calm(NamedTuple):
     """Where nothing goes wrong, so that nothing has an excuse."""
 
     nodes: frozenset[str]
-    within: float  # seconds that a final answer takes at most; inf: all wait for somebody
+    within: float  # seconds that a final answer takes at most
     since: float  # when all links are up
     ahead: tuple[str, float, float] | None = None  # whose clock is, from when until when
     met_within: float = inf  # seconds, of one that meets others on its way
+    waits_until: float = 0.0  # all wait for somebody who is cut off until then
 
 
 class Gauge(NamedTuple):

@@ -7,7 +7,6 @@ that is ahead is no excuse for any node but its own, which has to notice.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from math import inf
 
 from ..history import Append, Calm, History
 
@@ -23,7 +22,7 @@ def nothing_waits_in_calm(history: History) -> list[str]:
     what another node has just written is told with the next one.
     """
     calm = history.calm
-    if calm is None or calm.within == inf:
+    if calm is None:
         return []
     begun = sorted(append.began for append in history.appends)
 
@@ -39,6 +38,7 @@ def nothing_waits_in_calm(history: History) -> list[str]:
         for append in history.appends
         if append.node in calm.nodes
         and append.ack == "settled"
+        and append.began >= calm.waits_until
         and append.ended is not None
         and append.ended - append.began > within(append)
     ]

@@ -12,6 +12,7 @@ _BEAT_SECONDS = 0.5
 _LATENCY_SECONDS = 0.3  # one way; beyond that no bound in seconds means anything
 _WITHIN_SECONDS = 2.0  # several round trips and heartbeats of the slowest plan
 _LINKED_SECONDS = 1.0  # until all links are up
+_AGAIN_SECONDS = 1.5  # until a cut is over for all that was on its way
 _RATE_QUIET = 5.0  # appends a second, of which few meet
 _MANY = 3  # with so many members one clock moves no median
 _SYNCS = 20
@@ -49,7 +50,7 @@ def _within(plan: Plan) -> float:
 def _but_for_a_clock(plan: Plan) -> Calm | None:
     """One clock is ahead, once: that is the trouble of its own node alone (DESIGN 4).
 
-    Also if that one is cut off: then all wait for it, and still nobody else may refuse anything.
+    Also if that one is cut off: all wait for it then, and still nobody else may refuse anything.
     """
     fault, *more = sorted(plan.faults, key=lambda one: one.kind != "clock")
     nodes = plan.among(fault.where)
@@ -59,8 +60,10 @@ def _but_for_a_clock(plan: Plan) -> Calm | None:
         return None
     ends = plan.healed_at if fault.lasts is None else fault.at + fault.lasts
     fast = (nodes[0], fault.at, ends) if _is_far_ahead(plan, fault.amount or 0.0) else None
-    within = inf if more else _WITHIN_SECONDS
-    return Calm(frozenset(plan.nodes) - {*nodes}, within, _LINKED_SECONDS, fast)
+    over = max((inf if cut.lasts is None else cut.at + cut.lasts for cut in more), default=0.0)
+    waits_until = over + _AGAIN_SECONDS if more else 0.0
+    others = frozenset(plan.nodes) - {*nodes}
+    return Calm(others, _WITHIN_SECONDS, _LINKED_SECONDS, fast, waits_until=waits_until)
 
 
 def _is_far_ahead(plan: Plan, seconds: float) -> bool:
