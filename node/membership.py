@@ -30,6 +30,7 @@ from ..storage.limits import (
     APPEND_AGAIN_COMMITS,
     ASK_AGAIN_SECONDS,
     STALLED_SECONDS,
+    STALLED_SECONDS_MAX,
     TWIN_SECONDS,
 )
 from .clock import Clock, Random
@@ -101,6 +102,7 @@ class Membership:
         self._posted: dict[str, list[bytes]] = {}
         self._recalls: set[str] = set()  # who was asked on the link that is up now
         self._next_try = 0.0
+        self._patience = STALLED_SECONDS  # with an own ballot, in this epoch
         self._frozen_since: float | None = None
         self._asked_at: dict[str, float] = {}
         self._entered = asyncio.Event()
@@ -217,6 +219,7 @@ class Membership:
             "epoch %d: %s", epoch.number, ", ".join(member.name for member in epoch.members)
         )
         self._members.enter(epoch)
+        self._patience = STALLED_SECONDS
         self._take_stand(epoch)
         self.wanted = [change for change in self.wanted if not change.is_done(epoch)]
         self._waits.admit(epoch)
@@ -482,7 +485,8 @@ class Membership:
             self._frozen_since = now
         stalled = self._frozen_since is not None and now - self._frozen_since > STALLED_SECONDS
         if (self.wanted or stalled) and now >= self._next_try and self._can_propose():
-            self._next_try = now + STALLED_SECONDS + self._random.uniform(STALLED_SECONDS)
+            self._next_try = now + self._patience + self._random.uniform(self._patience)
+            self._patience = min(2 * self._patience, STALLED_SECONDS_MAX)
             change = self.wanted[0] if self.wanted else Change()
             done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
             self._inbox.put_nowait(_Task(lambda: epochs.propose(change, self.here), 0, done))

@@ -82,6 +82,7 @@ CONFIRM_SECONDS: Final = 2.0  # a node that starts waits so long for members bey
 EVICT_AFTER_SECONDS: Final = 60.0  # of silence; a machine that restarts is back by then
 MISSED_AFTER_SECONDS: Final = 3.0  # of silence a member is told of to the others
 STALLED_SECONDS: Final = 1.5  # a change that is not decided by then is taken over
+STALLED_SECONDS_MAX: Final = 6.0  # where ballots take long: who proposed in vain waits longer
 ASK_AGAIN_SECONDS: Final = 1.0  # who is no member says so again
 TWIN_SECONDS: Final = 3.0  # a node that was heard within this time is not replaced by another
 WAITING_SECONDS: Final = 30.0  # who is no member and says so no more has gone

@@ -320,6 +320,29 @@ def _an_epoch_amid_crashes(luck: Generator, seed: int) -> Plan:
     return replace(plan, clients=_everywhere(plan, 8.0, retries=0.0), faults=tuple(faults))
 
 
+def _a_newcomer(luck: Generator, seed: int) -> Plan:
+    """A node joins and takes appends at once, while a member comes back and another is cut off."""
+    plan = _among_members(luck, seed, latency=luck.choice([0.01, 0.15]))
+    plan = replace(plan, sync=luck.choice([0.003, 0.05, 0.3]), trouble=4.0)
+    late, away, apart = luck.sample(plan.nodes, len(plan.nodes))
+    at = round(luck.uniform(2.0, 2.5), 4)
+    faults = [Fault("join", at, None, (late,))]
+    if luck.random() < 0.6:
+        faults.append(Fault("crash", round(at - luck.uniform(0.3, 1.0), 4), 0.1, (away,)))
+    if luck.random() < 0.6:
+        lasts = round(luck.uniform(0.3, 1.0), 4)
+        faults.append(Fault("cut", round(at - luck.uniform(0.0, 0.4), 4), lasts, (apart,)))
+    if luck.random() < 0.4:  # it is none yet, or just let in
+        faults.append(Fault("crash", round(at + luck.uniform(0.05, 1.0), 4), 0.1, (late,)))
+    faults.sort(key=lambda fault: (fault.at, fault.kind))
+    starts = round(at + luck.uniform(0.0, 6 * plan.sync + 0.1), 4)
+    others = [name for name in plan.nodes if name != late]
+    here = Client("c0", at=(late,), rate=30.0, shape="tiny", retries=0.0, starts=starts)
+    there = Client("c1", at=tuple(others), rate=10.0, shape="tiny", retries=0.0)
+    clients = (here, there)
+    return replace(plan, clients=clients, faults=tuple(faults))
+
+
 SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share of the seeds
     _much_is_lost: 0.025,
     _a_clock_jumps_ahead: 0.015,
@@ -339,4 +362,5 @@ SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share o
     _a_copy_beside_its_original: 0.006,
     _strays_and_a_crash: 0.004,
     _an_epoch_amid_crashes: 0.006,
+    _a_newcomer: 0.006,
 }

@@ -9,6 +9,7 @@ import pytest
 from anabranch.gossip.epoch import Change
 from anabranch.node.config import Tuning
 from anabranch.node.status import state_of
+from anabranch.simulations.world.weather import Route
 from anabranch.simulations.world.world import World
 from anabranch.storage.errors import Unavailable
 
@@ -127,7 +128,7 @@ async def test_what_a_newcomer_made_when_it_took_itself_for_a_founder_keeps_its_
 async def test_so_does_what_was_not_on_its_disk_yet_when_it_heard_who_the_members_are():
     world, chronicle = await founded()
     world.add("sfo1", "sfo", ["ny1"])
-    world.disks["sfo1"].sync_seconds = 0.5
+    world.disks["sfo1"].sync_seconds = 0.4
     async with chronicle.looking_on():
         await start_asking(world, "sfo1")
         node = world.nodes["sfo1"]
@@ -137,6 +138,21 @@ async def test_so_does_what_was_not_on_its_disk_yet_when_it_heard_who_the_member
         await chronicle.write("sfo1")
         await until_members(world, world.names)
         await chronicle.write("sfo1", 6)
+        await chronicle.ends([*world.names])
+
+
+@in_virtual_time
+async def test_a_ballot_that_takes_long_is_not_outbid_for_ever():
+    """Each of two members wants the newcomer in; to keep what it votes takes either a second."""
+    world, chronicle = await founded([("ny", 1), ("lon", 1)])
+    world.add("sfo1", "sfo", ["ny1"])
+    for here in world.names:
+        world.disks[here].sync_seconds = 0.4
+        for there in world.names:
+            world.network.set_route(here, there, Route(latency_seconds=0.15))
+    async with chronicle.looking_on():
+        await start_asking(world, "sfo1")
+        await until_members(world, world.names, seconds=25)
         await chronicle.ends([*world.names])
 
 
