@@ -362,5 +362,5 @@ SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share o
     _a_copy_beside_its_original: 0.006,
     _strays_and_a_crash: 0.004,
     _an_epoch_amid_crashes: 0.006,
-    _a_newcomer: 0.006,
+    _a_newcomer: 0.008,
 }

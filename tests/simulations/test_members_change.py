@@ -128,7 +128,7 @@ async def test_what_a_newcomer_made_when_it_took_itself_for_a_founder_keeps_its_
 async def test_so_does_what_was_not_on_its_disk_yet_when_it_heard_who_the_members_are():
     world, chronicle = await founded()
     world.add("sfo1", "sfo", ["ny1"])
-    world.disks["sfo1"].sync_seconds = 0.4
+    world.disks["sfo1"].sync_seconds = 0.5
     async with chronicle.looking_on():
         await start_asking(world, "sfo1")
         node = world.nodes["sfo1"]

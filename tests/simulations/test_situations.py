@@ -16,8 +16,8 @@ THREE = (Site("ny"), Site("lon"), Site("tok"))
 
 
 def test_few_seeds_draw_a_situation():
-    drawn = sum(situation_of(seed) is not None for seed in range(2000))
-    assert 0.1 < drawn / 2000 < 0.2
+    drawn = sum(situation_of(seed) is not None for seed in range(10_000))
+    assert 0.1 < drawn / 10_000 < 0.2
     assert sum(SITUATIONS.values()) < 0.2
 
 

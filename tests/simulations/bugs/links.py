@@ -10,7 +10,7 @@ from anabranch.gossip.pace import Pace
 from anabranch.gossip.peer import Dialer
 from anabranch.node.drill import Drill
 
-from .registry import edited, planted, together
+from .registry import edited, planted, together, unseen
 
 
 @planted
@@ -55,7 +55,7 @@ def a_drill_that_never_ends() -> AbstractContextManager[Any]:
     return edited(Drill.holds, ("self._monotonic() < until", "until"))
 
 
-@planted
+@unseen("its story: a link of a few KiB a second, and a push that takes longer than silence may")
 def send_a_batch_that_was_too_much_again_in_full() -> AbstractContextManager[Any]:
     """On a narrow link the same push is lost for ever."""
     return together(

@@ -38,7 +38,7 @@ def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
     return edited(Sureness.told, ("counter > self.begun_at or longer", "False"))
 
 
-@planted
+@unseen("its story: a disk that fills up, and two crashes, before there is room")
 def count_a_start_that_is_not_kept() -> AbstractContextManager[Any]:
     """A node is sure of its directory before that knows of the start."""
     return edited(Membership._is_kept, ("self._store.is_kept(self._clock.wall_ms())", "True"))
@@ -68,7 +68,7 @@ def keep_the_counter_of_another_start() -> AbstractContextManager[Any]:
     return edited(Standings.learn, ("standing.counter if same else 0", "standing.counter"))
 
 
-@planted
+@unseen("the one member that saw more is the last to answer")
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
     return edited(Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough"))
@@ -184,7 +184,7 @@ def forget_a_ballot_at_a_restart() -> AbstractContextManager[Any]:
     return edited(Epochs.restored.__func__, ("epochs._bound = bound", "pass"))
 
 
-@planted
+@unseen("a second proposer just when the first one, which goes on, has a majority")
 def propose_over_what_was_accepted() -> AbstractContextManager[Any]:
     """A new ballot puts its own change in the place of one that may have been decided."""
     return edited(Epochs._value, ("if accepted:", "if False:"))
@@ -259,7 +259,7 @@ def an_index_without_the_epochs() -> AbstractContextManager[Any]:
 # -- who joins ---------------------------------------------------------------------------------
 
 
-@planted
+@unseen("its story: the first append at a newcomer amid the sync with which it learns of the epoch")
 def number_again_what_a_founder_made() -> AbstractContextManager[Any]:
     """Who learns that it is no founder looks only at its commits that have a place on the disk."""
     return edited(
