@@ -8,6 +8,7 @@ from ..history import Calm
 from .plan import Plan
 
 _WIDE_BYTES = 100_000
+_PUSH_BYTES = 1000
 _BEAT_SECONDS = 0.5
 _LATENCY_SECONDS = 0.3  # one way; beyond that no bound in seconds means anything
 _WITHIN_SECONDS = 2.0  # several round trips and heartbeats of the slowest plan
@@ -32,8 +33,9 @@ def calm_of(plan: Plan) -> Calm | None:
 
 
 def _is_narrow(plan: Plan) -> bool:
-    pull = plan.bounds.pull_bytes
+    pull, push = plan.bounds.pull_bytes, plan.bounds.push_bytes
     narrow = plan.tuning.push_window_bytes < _WIDE_BYTES or (pull or _WIDE_BYTES) < _WIDE_BYTES
+    narrow |= (push or _WIDE_BYTES) < _PUSH_BYTES  # one push in a round trip
     return narrow or any(road.bandwidth is not None for road in plan.roads)
 
 
