@@ -256,16 +256,19 @@ class MembersApi:
         return needs_force(epoch, self._gone(epoch)) or self._lost_for_all(epoch)
 
     def _lost_for_all(self, epoch: Epoch) -> str | None:
-        """What all members have to hold, and nobody has who can be reached; None if it is had."""
+        """What all members have to hold, and nobody has who can be reached; None if it is had.
+
+        Who waits to join may be the one who made it, and has come back.
+        """
         node, standings = self._node, self._node.settler.standings
+        reached = {*epoch.origins} - {node.store.origin, *self._gone(epoch)}
+        reached |= {one.origin for one in node.membership.waiting.values()}
         lacking = epoch.lacks(node.store.frontier)
-        for name in node.replication.linked:
-            origin = node.members.origin(name)
-            if origin is not None and origin != node.store.origin:
-                if origin not in standings:
-                    return None
-                lacks = epoch.lacks(standings.of(origin).frontier)
-                lacking = {log: min(n, lacks[log]) for log, n in lacking.items() if log in lacks}
+        for origin in reached:
+            if origin not in standings:
+                return None
+            lacks = epoch.lacks(standings.of(origin).frontier)
+            lacking = {log: min(n, lacks[log]) for log, n in lacking.items() if log in lacks}
         if not lacking:
             return None
         names = {node.members.name(origin) or f"{origin:016x}" for _, origin in lacking}
@@ -429,7 +432,7 @@ class MembersApi:
 
     def _check_leave(self, epoch: Epoch, change: Change) -> dict[str, Any]:
         me = self._node.me
-        needs = self._needs_force(epoch)
+        needs, lost = needs_force(epoch, self._gone(epoch)), self._lost_for_all(epoch)
         text = (
             f"{me.name} takes no more appends from now on, and goes once a majority of the others"
         )
@@ -439,6 +442,8 @@ class MembersApi:
         if needs is not None:
             away = ", ".join(names_of(epoch, self._gone(epoch)))
             says.append(f"It has to wait for {away}: without them there is no majority.")
+        elif lost is not None:
+            says.append(f"It has to wait. {lost}.")
         return self._checked(change, objection(epoch, change), says)
 
     def _why_still_here(self) -> str:

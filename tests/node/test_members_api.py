@@ -6,7 +6,6 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 
@@ -446,45 +445,3 @@ async def test_over_http(tmp_path: Path) -> None:
         assert code == 400
         code, said = await one.ask("GET", "/readyz")
         assert (code, said) == (200, {"status": "ready"})
-
-
-async def nobody_has_what_tok1_made(monkeypatch: pytest.MonkeyPatch) -> World:
-    """A cluster whose second epoch names commits of tok1, which lost its disk after it voted."""
-    world = await founded()
-    replication = world.nodes["tok1"].replication
-    monkeypatch.setattr(replication.outbox, "add", lambda *_: None)
-    monkeypatch.setattr(replication, "give", AsyncMock(return_value=[]))
-    await append(world, "tok1", "mine alone")
-    await world.crash("lon1")  # so it takes the vote of tok1
-    assert (await ask(world, "ny1", "evict", name="tok1"))[0] == 200
-    await world.crash("tok1")
-    world.lose_disk("tok1")
-    await world.start("lon1")
-    await asyncio.sleep(5)
-    return world
-
-
-@in_virtual_time
-async def test_what_nobody_has_any_more_is_given_up_by_force(monkeypatch):
-    world = await nobody_has_what_tok1_made(monkeypatch)
-    late = world.nodes["ny1"].append(draft("s", "waits"), ack="settled", timeout=5)
-    assert not (await late).settled
-    _, check = await ask(world, "ny1", "evict", name="lon1", check=True)
-    assert not check["possible"]
-    assert check["needs_force"].startswith("1 commit of tok1, which every member has to hold")
-    _, check = await ask(world, "ny1", "evict", name="tok1", force=True, check=True)
-    assert (check["possible"], check["change"]) == (True, "go on with what there is")
-    assert check["says"][0].startswith("1 commit of tok1")
-    code, said = await ask(world, "ny1", "evict", name="tok1", force=True)
-    assert (code, said["done"], said["epoch"], names(said)) == (200, True, 3, ["lon1", "ny1"])
-    assert (await append(world, "lon1", "goes on", ack="settled")).settled
-    await world.start("tok1")
-    await asyncio.sleep(5)
-    assert names(MembersApi(world.nodes["ny1"]).members()) == ["lon1", "ny1", "tok1"]
-
-
-@in_virtual_time
-async def test_without_force_who_is_out_already_is_not_found(monkeypatch):
-    world = await nobody_has_what_tok1_made(monkeypatch)
-    with pytest.raises(NotFound, match="no member is named 'tok1'"):
-        await ask(world, "ny1", "evict", name="tok1")
