@@ -102,7 +102,7 @@ class Membership:
         self._posted: dict[str, list[bytes]] = {}
         self._recalls: set[str] = set()  # who was asked on the link that is up now
         self._next_try = 0.0
-        self._patience = STALLED_SECONDS  # with an own ballot, in this epoch
+        self._pause = STALLED_SECONDS  # between own ballots, in this epoch
         self._frozen_since: float | None = None
         self._asked_at: dict[str, float] = {}
         self._entered = asyncio.Event()
@@ -219,7 +219,7 @@ class Membership:
             "epoch %d: %s", epoch.number, ", ".join(member.name for member in epoch.members)
         )
         self._members.enter(epoch)
-        self._patience = STALLED_SECONDS
+        self._pause = STALLED_SECONDS
         self._take_stand(epoch)
         self.wanted = [change for change in self.wanted if not change.is_done(epoch)]
         self._waits.admit(epoch)
@@ -402,7 +402,7 @@ class Membership:
             self._settler.own_report(0)
 
     def _is_kept(self) -> bool:
-        return self._store.is_kept(self._clock.wall_ms())
+        return self._store.keep_start(self._clock.wall_ms())
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -485,8 +485,8 @@ class Membership:
             self._frozen_since = now
         stalled = self._frozen_since is not None and now - self._frozen_since > STALLED_SECONDS
         if (self.wanted or stalled) and now >= self._next_try and self._can_propose():
-            self._next_try = now + self._patience + self._random.uniform(self._patience)
-            self._patience = min(2 * self._patience, STALLED_SECONDS_MAX)
+            self._next_try = now + self._pause + self._random.uniform(self._pause)
+            self._pause = min(2 * self._pause, STALLED_SECONDS_MAX)
             change = self.wanted[0] if self.wanted else Change()
             done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
             self._inbox.put_nowait(_Task(lambda: epochs.propose(change, self.here), 0, done))

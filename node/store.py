@@ -392,10 +392,10 @@ class Store:
         self._states.append(_Logged(position, self._ceiling, body, self.origin, kept, cut))
         return position
 
-    def is_kept(self, wall_ms: int) -> bool:
-        """Whether the disk knows of this start, under its origin: else it may not come to count.
+    def keep_start(self, wall_ms: int) -> bool:
+        """Log this start once more if there was no room for it; whether the disk knows of it.
 
-        Logs that once more if there was no room for it.
+        Else it may not come to count under its origin.
         """
         if self._kept_as != self.origin and not self._states:
             self.store_state(wall_ms, everything=True)

@@ -41,7 +41,7 @@ def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
 @unseen("its story: a disk that fills up, and two crashes, before there is room")
 def count_a_start_that_is_not_kept() -> AbstractContextManager[Any]:
     """A node is sure of its directory before that knows of the start."""
-    return edited(Membership._is_kept, ("self._store.is_kept(self._clock.wall_ms())", "True"))
+    return edited(Membership._is_kept, ("return self._store", "return True or self._store"))
 
 
 @planted
