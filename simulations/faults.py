@@ -331,8 +331,8 @@ class SimTroubles(Troubles):
         return nothing
 
     async def _leave(self, _: int, fault: Fault) -> Undo | None:
-        name = next(filter(self._world.is_up, self._nodes(fault)), None)
-        if name is None:
+        name = next(iter(self._nodes(fault)), "")
+        if not self._world.is_up(name):
             return None
         context = self._world.contexts[name].copy()
         leaving = self._world.nodes[name].membership.leave(_LEAVES_WITHIN_SECONDS)
@@ -349,13 +349,13 @@ class SimTroubles(Troubles):
 
     async def _join(self, _: int, fault: Fault) -> Undo | None:
         """It knows one of the nodes that are there, and is let in as soon as it has a copy."""
-        for name in self._plan.among(fault.where):
-            if name not in self._world.names:
-                knows = self._luck.choice(self._world.names)
-                self._world.add(name, self._plan.site_of(name), [knows], asks=True)
-                self._world.disks[name].sync_seconds = self._plan.sync
-                await self._start(name)
-        return nothing
+        late = [name for name in self._plan.among(fault.where) if name not in self._world.names]
+        for name in late:
+            knows = self._luck.choice(self._world.names)
+            self._world.add(name, self._plan.site_of(name), [knows], asks=True)
+            self._world.disks[name].sync_seconds = self._plan.sync
+            await self._start(name)
+        return nothing if late else None
 
     def _starting(self, names: list[str]) -> Undo | None:
         async def undo() -> None:

@@ -172,9 +172,8 @@ def provable(disk: SimDisk) -> int:
         if not isinstance(record, Found):
             continue
         begin = record.position - last.base
-        header = (
-            parse(data, begin) if begin + HEADER_BYTES + len(record.body) <= len(data) else None
-        )
+        is_synced = begin + HEADER_BYTES + len(record.body) <= len(data)
+        header = parse(data, begin) if is_synced else None
         if header is not None:
             proven = max(proven, header.position - header.unsynced)
     return proven
