@@ -106,12 +106,24 @@ async def test_who_joins_copies_what_there_is_and_takes_appends_from_the_start()
         await chronicle.ends([*world.names])
 
 
+async def founded_beside(sync_seconds: float) -> tuple[World, Chronicle]:
+    """A cluster, and a machine sfo1 with a slow disk that knows ny1."""
+    world, chronicle = await founded()
+    world.add("sfo1", "sfo", ["ny1"])
+    world.disks["sfo1"].sync_seconds = sync_seconds
+    return world, chronicle
+
+
+async def ends_as_a_member(world: World, chronicle: Chronicle) -> None:
+    await until_members(world, world.names)
+    await chronicle.write("sfo1", 6)
+    await chronicle.ends([*world.names])
+
+
 @in_virtual_time
 async def test_what_a_newcomer_made_when_it_took_itself_for_a_founder_keeps_its_number():
     """It goes on as another origin, also if it died before it had that on its disk."""
-    world, chronicle = await founded()
-    world.add("sfo1", "sfo", ["ny1"])
-    world.disks["sfo1"].sync_seconds = 0.05
+    world, chronicle = await founded_beside(sync_seconds=0.05)
     async with chronicle.looking_on():
         await start_asking(world, "sfo1")
         writes = [asyncio.create_task(chronicle.write("sfo1")) for _ in range(6)]
@@ -119,16 +131,12 @@ async def test_what_a_newcomer_made_when_it_took_itself_for_a_founder_keeps_its_
         await world.crash("sfo1")
         await start_asking(world, "sfo1")
         await asyncio.gather(*writes, return_exceptions=True)
-        await until_members(world, world.names)
-        await chronicle.write("sfo1", 6)
-        await chronicle.ends([*world.names])
+        await ends_as_a_member(world, chronicle)
 
 
 @in_virtual_time
 async def test_so_does_what_was_not_on_its_disk_yet_when_it_heard_who_the_members_are():
-    world, chronicle = await founded()
-    world.add("sfo1", "sfo", ["ny1"])
-    world.disks["sfo1"].sync_seconds = 0.5
+    world, chronicle = await founded_beside(sync_seconds=0.5)
     async with chronicle.looking_on():
         await start_asking(world, "sfo1")
         node = world.nodes["sfo1"]
@@ -136,9 +144,7 @@ async def test_so_does_what_was_not_on_its_disk_yet_when_it_heard_who_the_member
         await asyncio.sleep(1.5)  # the epoch is on its way to the disk
         assert node.members.epoch is None
         await chronicle.write("sfo1")
-        await until_members(world, world.names)
-        await chronicle.write("sfo1", 6)
-        await chronicle.ends([*world.names])
+        await ends_as_a_member(world, chronicle)
 
 
 @in_virtual_time
