@@ -245,11 +245,12 @@ class Members:
 
     # -- hellos ----------------------------------------------------------------------------------
 
-    def hello(self) -> Hello:
-        """What this node says first on a link."""
+    def hello(self, before: Iterable[int] = ()) -> Hello:
+        """What this node says first on a link. `before`: the boots of its directory until now."""
         origins = self._origins
         rows = [(m.name, m.site, m.priority, origins.get(m.name, 0), m.url) for m in self.table]
-        return Hello(PROTOCOL, self.cluster, self.shards, self.me, self.identity, rows, self.mark)
+        me = (self.me, self.identity)
+        return Hello(PROTOCOL, self.cluster, self.shards, *me, rows, self.mark, [*before])
 
     def objection(self, hello: Hello, epoch: int, boot: int = 0) -> Objection | None:
         """Why not to talk to the sender of this hello; None if all is well. Changes nothing."""
@@ -261,10 +262,7 @@ class Members:
 
     def learn(self, hello: Hello, epoch: int, boot: int = 0) -> bool:
         """Take what an unobjectionable hello tells; whether an origin was new."""
-        boots = self._boots[hello.origin] = self._boots.pop(hello.origin, {})  # the last one met
-        boots[boot] = None
-        if len(boots) > BOOTS_KEPT_MAX:
-            del boots[next(iter(boots))]
+        self._note_boots(hello.origin, [*hello.before, boot])
         _forget_first(self._boots, self.joined)
         urls = {row[0]: row[4] for row in hello.members if row[4] and row[0] not in self._urls}
         if urls:
@@ -277,6 +275,15 @@ class Members:
         rows: Iterable[tuple[str, int]] = ((row[0], row[3]) for row in hello.members)
         new += [self.bind(name, origin) for name, origin in rows if not epoch]
         return any(new)
+
+    def _note_boots(self, origin: int, boots: list[int]) -> None:
+        """Remember boots of an origin in their order: older ones too, which may still come."""
+        known = self._boots[origin] = self._boots.pop(origin, {})  # the last one met
+        for boot in boots:
+            known.pop(boot, None)
+            known[boot] = None
+        while len(known) > BOOTS_KEPT_MAX:
+            del known[next(iter(known))]
 
     def _objection_to_cluster(self, hello: Hello) -> Objection | None:
         if hello.protocol != PROTOCOL:

@@ -17,6 +17,7 @@ from msgspec.msgpack import Decoder
 from ..storage.commit import pack, unpack
 from ..storage.errors import BadFrame
 from ..storage.limits import (
+    BOOTS_KEPT_MAX,
     COMPARE_NODES_MAX,
     COMPARE_SHARDS_MAX,
     HELLO_BYTES_MAX,
@@ -58,7 +59,7 @@ class Hello:
     """The first message in each direction: who I am, and what must be the same with you.
 
     `members` are (name, site, priority, origin or 0 where it is not known yet, url). `mark` stands
-    for the epoch, 0 while there is none.
+    for the epoch, 0 while there is none. `before`: the boots of this directory before this one.
     """
 
     protocol: int
@@ -68,6 +69,7 @@ class Hello:
     origin: int
     members: list[tuple[str, str, int, int, str]]
     mark: int = 0
+    before: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -274,7 +276,7 @@ def _read_hello(data: bytes) -> Message:
     if len(data) > HELLO_BYTES_MAX:
         raise BadFrame(f"a hello of {len(data)} bytes; the limit is {HELLO_BYTES_MAX}")
     parts = unpack(data)
-    if not isinstance(parts, tuple) or len(parts) < 13:
+    if not isinstance(parts, tuple) or len(parts) < 13:  # of any version
         raise BadFrame("a hello is an array of at least 13 parts")
     protocol, cluster, name = parts[6], parts[7], parts[9]
     if type(protocol) is not int:
@@ -282,7 +284,7 @@ def _read_hello(data: bytes) -> Message:
     if protocol != PROTOCOL:
         return Message(Sender(0, 0, 0, 0), Hello(protocol, str(cluster), 0, str(name), 0, []))
     try:
-        _, epoch, boot, counter, wall_ms, reports, *body = _read_hello_parts(pack(parts[:13]))
+        _, epoch, boot, counter, wall_ms, reports, *body = _read_hello_parts(pack(parts[:14]))
     except ValueError as error:
         raise BadFrame(f"a hello has the wrong parts: {error}") from None
     return Message(Sender(epoch, boot, counter, wall_ms), Hello(*body), _reports(reports))
@@ -320,6 +322,7 @@ _Claim = tuple[_Shard, _Word, _Running]
 _Report = tuple[_Word, _Word, _Word, _Word, _Word, _Word, _Claim | None, list[_Log]]
 _Reports = Annotated[list[_Report], Meta(max_length=MEMBERS_MAX)]
 _Table = Annotated[list[tuple[str, str, _Word, _Word, str]], Meta(max_length=MEMBERS_MAX)]
+_Boots = Annotated[list[_Word], Meta(max_length=BOOTS_KEPT_MAX)]
 _Missed = Annotated[list[tuple[_Word, _Word]], Meta(max_length=MEMBERS_MAX)]
 
 
@@ -329,7 +332,7 @@ def _reader(*body: Any) -> Callable[[bytes], tuple[Any, ...]]:
     return Decoder(form).decode
 
 
-_read_hello_parts = _reader(int, str, _Word, str, _Word, _Table, _Word)
+_read_hello_parts = _reader(int, str, _Word, str, _Word, _Table, _Word, _Boots)
 _FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., Body]]]] = {
     REFUSE: (_reader(str, str), lambda cause, reason: Refuse(cause[:100], reason[:1000])),
     REPORT: (_reader(_Word, bool, _Missed), ReportMessage),

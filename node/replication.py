@@ -178,7 +178,7 @@ class Replication:
 
     def hello(self) -> Hello:
         """What to say first."""
-        return self._members.hello()
+        return self._members.hello(self._store.boots_before)
 
     def sender(self) -> Sender:
         """The head of every message."""

@@ -71,7 +71,7 @@ class Store:
         self.history = history
         self.members = members
         self.boot = boot
-        self._boots = [one for one in recovered.state.starts if one != boot][-BOOTS_KEPT_MAX:]
+        self.boots_before = [one for one in recovered.state.starts if one != boot][-BOOTS_KEPT_MAX:]
         self.strays = strays
         self.seen = Seen()
         self.seen.restore(recovered.state.seen)
@@ -119,7 +119,7 @@ class Store:
 
     def was_started_as(self, boot: int) -> bool:
         """Whether a boot was one of this directory, before it was copied or after."""
-        return boot == self.boot or boot in self._boots
+        return boot == self.boot or boot in self.boots_before
 
     # -- own commits -----------------------------------------------------------------------------
 
@@ -436,7 +436,7 @@ class Store:
                 self.left,
                 kept,
                 cut,
-                self._boots,
+                self.boots_before,
             )
         )
 

@@ -34,7 +34,7 @@ REPORTS = [
     Report(22, 1, 99, 6, 0, 0, None, []),
 ]
 ONE_OF_EACH = [
-    Message(SENDER, Hello(PROTOCOL, "trading", 64, "ny1", 11, TABLE, 99)),
+    Message(SENDER, Hello(PROTOCOL, "trading", 64, "ny1", 11, TABLE, 99, [5, 2**64 - 1])),
     Message(SENDER, Refuse("cluster", "it is another one")),
     Message(SENDER, ReportMessage(1 << 60, True, [(33, 61)]), REPORTS),
     Message(SENDER, Push([b"commit", b"", bytes(32)], [(3, 11, 40, bytes(32))]), REPORTS[:1]),

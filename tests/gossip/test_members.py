@@ -221,6 +221,23 @@ def test_a_boot_that_was_followed_by_a_newer_one_is_a_copied_directory():
     assert "copies of one data directory" in found.text
 
 
+def test_a_boot_that_a_newer_one_names_is_the_older_one_also_if_it_comes_later():
+    """Who has just started meets a copy first, and its original after that."""
+    mine, hello = members(), hello_of("lon1")
+    mine.learn(replace(hello, before=[6, 7]), 0, 8)
+    for older in (6, 7):
+        assert mine.objection(hello, 0, older).cause is Cause.COPIED
+    assert mine.objection(replace(hello, before=[6, 7]), 0, 8) is None
+    assert mine.objection(replace(hello, before=[6, 7, 8]), 0, 9) is None
+
+
+def test_a_boot_that_was_met_is_older_than_those_that_name_it():
+    mine, hello = members(), hello_of("lon1")
+    mine.learn(hello, 0, 7)
+    mine.learn(replace(hello, before=[6, 7]), 0, 8)
+    assert [*mine._boots[hello.origin]] == [6, 7, 8]
+
+
 def test_only_the_last_boots_are_remembered():
     mine, hello = members(), hello_of("lon1")
     for boot in range(1, 2 * BOOTS_KEPT_MAX):

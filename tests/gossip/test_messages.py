@@ -27,7 +27,7 @@ from anabranch.gossip.messages import (
 )
 from anabranch.storage.commit import pack
 from anabranch.storage.errors import BadFrame
-from anabranch.storage.limits import HELLO_BYTES_MAX, MEMBERS_MAX, MIB, SHARDS_MAX
+from anabranch.storage.limits import BOOTS_KEPT_MAX, HELLO_BYTES_MAX, MEMBERS_MAX, MIB, SHARDS_MAX
 
 from .messages_made import ONE_OF_EACH, messages
 
@@ -139,7 +139,7 @@ def test_the_head_is_whole_numbers_of_64_bits(place, part):
         decode(pack((*head, NO_REPORTS, *NO_CLOSE)))
 
 
-GOOD_HELLO = (PROTOCOL, "trading", 64, "ny1", 11, [("ny1", "ny", 0, 11, "http://a:1")], 99)
+GOOD_HELLO = (PROTOCOL, "trading", 64, "ny1", 11, [("ny1", "ny", 0, 11, "http://a:1")], 99, [5])
 GOOD_JOIN = ("par1", "par", 3, 44, "http://d:1", True)
 GOOD_REPORT = (11, 1, 99, 5, 4096, 7, None, [(0, 11, 7)])
 
@@ -153,7 +153,7 @@ def changed(parts, place, value):
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        *((HELLO, GOOD_HELLO[:length]) for length in range(7)),
+        *((HELLO, GOOD_HELLO[:length]) for length in range(8)),
         (HELLO, changed(GOOD_HELLO, 0, math.inf)),
         (HELLO, changed(GOOD_HELLO, 0, math.nan)),
         (HELLO, changed(GOOD_HELLO, 0, None)),
@@ -173,6 +173,9 @@ def changed(parts, place, value):
         (HELLO, changed(GOOD_HELLO, 6, -1)),
         (HELLO, changed(GOOD_HELLO, 6, None)),
         (HELLO, changed(GOOD_HELLO, 6, b"12345678")),
+        (HELLO, changed(GOOD_HELLO, 7, None)),
+        (HELLO, changed(GOOD_HELLO, 7, [-1])),
+        (HELLO, changed(GOOD_HELLO, 7, [5] * (BOOTS_KEPT_MAX + 1))),
         (REFUSE, ("cluster",)),
         (REFUSE, ("cluster", "why", "more")),
         (REFUSE, (1, "why")),

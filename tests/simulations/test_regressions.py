@@ -17,6 +17,7 @@ from .bugs import EVERY
 
 FOLDER = Path(__file__).parent / "regressions"
 BUG_OF = {
+    "a-copy-met-first": "tell nobody which starts were before",
     "a-late-report": "keep the counter of another start",
     "a-newcomer-in-doubt": "number again what a founder made",
     "a-start-without-room": "count a start that is not kept",

@@ -56,6 +56,12 @@ def compare_counters_but_not_commits() -> AbstractContextManager[Any]:
     return edited(Sureness.told, ("counter > self.begun_at or longer", "counter > self.begun_at"))
 
 
+@unseen("its story: a member that restarts just when a copy begins to run, and meets it first")
+def tell_nobody_which_starts_were_before() -> AbstractContextManager[Any]:
+    """Of two processes on copies of one directory, the one met last is taken for the newer."""
+    return edited(Replication.hello, ("self._store.boots_before", ""))
+
+
 @planted
 def forget_at_a_restart_what_was_seen_of_others() -> AbstractContextManager[Any]:
     """The counters of the others are not read back."""
