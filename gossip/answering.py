@@ -86,7 +86,7 @@ async def _reply(host: Host, hello: Hello, message: Message) -> Body:
         case Agree() as agree:
             return await host.membership.agree(hello.origin, agree)
         case Recall() as recall:
-            return host.membership.recall(recall, message.sender.boot)
+            return await host.membership.recall(recall, message.sender.boot, hello.before)
         case Join(name, _, _, origin) as join if (name, origin) == (hello.name, hello.origin):
             host.membership.joins(join)
             return Agree([])

@@ -47,8 +47,8 @@ class Membership(Protocol):
         """Take what a node says about epochs; the answer."""
         ...
 
-    def recall(self, recall: Recall, boot: int) -> Recalled:
-        """What was seen of a node before this boot of it."""
+    async def recall(self, recall: Recall, boot: int, before: list[int]) -> Recalled:
+        """What was seen of a node before this boot of it; `before`: its boots before that."""
         ...
 
     def recalled(self, name: str, answer: Recalled) -> None:

@@ -169,6 +169,7 @@ class Recall:
     """Asks what the other side saw of an origin of the sender before its present boot."""
 
     origin: int
+    counter: int  # of the sender's durable state as that boot found it
 
 
 @dataclass(slots=True)
@@ -343,7 +344,7 @@ _FORMS: Final[dict[int, tuple[Callable[[bytes], tuple[Any, ...]], Callable[..., 
     COMPARE: (_reader(_Word, _Running, _Shards, _Nodes), Compare),
     COMPARED: (_reader(_Word, list[_Running], list[_Root], list[bytes]), Compared),
     AGREE: (_reader(list[bytes]), Agree),
-    RECALL: (_reader(_Word), Recall),
+    RECALL: (_reader(_Word, _Word), Recall),
     RECALLED: (_reader(_Word, _Word, _Word, list[tuple[_Shard, _Word]]), Recalled),
     JOIN: (_reader(str, str, _Word, _Word, str, bool), Join),
 }

@@ -28,12 +28,12 @@ class Sureness:
     went_back: str | None = None  # who saw more
     confirmed: set[str] = field(default_factory=set)
 
-    def told(self, name: str, counter: int, *, longer: bool) -> None:
+    def told(self, name: str, counter: int, *, more: bool) -> None:
         """A member has said what it saw before: a counter, and whether more than is here.
 
         That is commits, or a start that this directory knows nothing of.
         """
-        if counter > self.begun_at or longer:
+        if counter > self.begun_at or more:
             self.went_back = self.went_back or name
         else:
             self.confirmed.add(name)
@@ -52,7 +52,7 @@ class Seen:
     """The highest counter that was seen of each origin, by its boots.
 
     Only boots that *counted* are held against a later one: those that were sure, so that they could
-    give promises and votes under that origin.
+    give promises and votes under that origin, or may be since this node vouched for them.
     """
 
     def __init__(self) -> None:
@@ -76,6 +76,12 @@ class Seen:
         self.note(origin, boot, counter)
         counted = self._counted.setdefault(origin, {})
         counted[boot] = None
+
+    def vouch(self, origin: int, boot: int, counter: int, before: list[int]) -> None:
+        """A boot, and `before` of its directory those in their order, may count from now on."""
+        for one in (*before, boot):
+            self.counts(origin, one, counter if one == boot else 0)
+            self._counted[origin][one] = self._counted[origin].pop(one)
 
     def last(self, origin: int) -> int:
         """The last boot of an origin that counted; 0 if none did."""

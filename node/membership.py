@@ -36,6 +36,7 @@ from ..storage.limits import (
 from .clock import Clock, Random
 from .config import Tuning
 from .eviction import Eviction
+from .recalls import is_more, recalled
 from .reorigination import Reorigination
 from .settler import Settler
 from .store import Store
@@ -329,9 +330,9 @@ class Membership:
             return Agree([packed(Learn(self._members.epoch))])
         if parts := self._posted.pop(name, None):
             return Agree(parts)
-        if not self.sureness.sure and name not in self._recalls:
+        if not self.sureness.sure and name not in self._recalls and self._is_kept():
             self._recalls.add(name)
-            return Recall(self._store.origin)
+            return Recall(self._store.origin, self.sureness.begun_at)
         return self._join(name)
 
     def _join(self, name: str) -> Join | None:
@@ -364,24 +365,15 @@ class Membership:
             self.wanted = [one for one in self.wanted if not one.is_about(join.name)]
             self.want(Change(join=(joined(join),)))
 
-    def recall(self, recall: Recall, boot: int) -> Recalled:
+    async def recall(self, recall: Recall, boot: int, before: list[int]) -> Recalled:
         """What this node saw of another one before a boot of it."""
-        origin = recall.origin
-        rows = [(shard, seq) for (shard, of), seq in self._store.frontier.items() if of == origin]
-        seen = self._store.seen
-        return Recalled(origin, seen.last(origin), seen.before(origin, boot), rows)
+        return await recalled(self._store, recall, boot, before, self._clock.wall_ms())
 
     def recalled(self, name: str, answer: Recalled) -> None:
         """A member has said what it saw of this node."""
         if answer.origin != self._store.origin or self.sureness.sure:
             return
-        store, mine = self._store, answer.origin
-        longer = not store.holes.unsure and any(
-            seq > store.holes.had((shard, mine), store.arrived(shard, mine))
-            for shard, seq in answer.logs
-        )
-        elsewhere = answer.boot and not store.was_started_as(answer.boot)
-        self.sureness.told(name, answer.counter, longer=longer or bool(elsewhere))
+        self.sureness.told(name, answer.counter, more=is_more(self._store, answer))
         self.look()
 
     def look(self) -> None:

@@ -44,7 +44,7 @@ ONE_OF_EACH = [
     Message(SENDER, Compare(111 << 48, bytes(32), [3], [(3, 11, 40, 1, 2)])),
     Message(SENDER, Compared(110 << 48, [bytes(32)], [(3, 11, 40, bytes(32))], [bytes(64)])),
     Message(SENDER, Agree([packed(Ask(1)), packed(Outbid(1, (2, 22)))])),
-    Message(SENDER, Recall(11)),
+    Message(SENDER, Recall(11, 4095)),
     Message(SENDER, Recalled(11, 7, 4096, [(0, 7), (4095, 9)])),
     Message(SENDER, Join("par1", "par", 3, 44, "http://d:1", True)),
 ]
@@ -74,6 +74,7 @@ bodies = st.one_of(
         words,
         tables,
         words,
+        st.lists(words, max_size=4),
     ),
     st.builds(Refuse, st.text(max_size=20), st.text(max_size=60)),
     st.builds(ReportMessage, words, st.booleans(), pairs),
@@ -84,7 +85,7 @@ bodies = st.one_of(
     st.builds(Compare, words, hashes, st.lists(shards, max_size=4), nodes),
     st.builds(Compared, words, st.lists(hashes, max_size=4), roots, commits),
     st.builds(Agree, commits),
-    st.builds(Recall, words),
+    st.builds(Recall, words, words),
     st.builds(Recalled, words, words, words, ends),
     st.builds(Join, short, short, words, words, short, st.booleans()),
 )

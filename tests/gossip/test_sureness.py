@@ -21,7 +21,7 @@ def unsure(**options):
 
 def told(sureness, *names):
     for name in names:
-        sureness.told(name, BEGUN, longer=False)
+        sureness.told(name, BEGUN, more=False)
     return sureness
 
 
@@ -87,7 +87,7 @@ def test_only_members_count():
 )
 def test_one_who_saw_more_proves_that_the_disk_went_back(counter, longer):
     sureness = told(unsure(), "b", "c", "d")
-    sureness.told("e", counter, longer=longer)
+    sureness.told("e", counter, more=longer)
     assert sureness.went_back == "e"
     assert not sureness.decide(OTHERS, LATE + 1e9)
     assert not told(sureness, "e").decide(OTHERS, LATE + 1e9), "it is not taken back"
@@ -98,15 +98,15 @@ def test_one_who_saw_more_proves_that_the_disk_went_back(counter, longer):
 def test_to_have_seen_as_much_or_less_confirms(counter):
     sureness = unsure()
     for name in OTHERS:
-        sureness.told(name, counter, longer=False)
+        sureness.told(name, counter, more=False)
     assert sureness.went_back is None
     assert sureness.decide(OTHERS, START)
 
 
 def test_the_first_who_saw_more_is_named():
     sureness = unsure()
-    sureness.told("c", BEGUN + 1, longer=False)
-    sureness.told("b", BEGUN + 9, longer=True)
+    sureness.told("c", BEGUN + 1, more=False)
+    sureness.told("b", BEGUN + 9, more=True)
     assert sureness.went_back == "c"
 
 
@@ -189,6 +189,17 @@ def test_a_boot_that_was_never_sure_neither_counts_nor_hides_the_one_that_was():
     assert seen.rows() == [(11, 1, 100, 0)]
     seen.counts(11, 2, 200)
     assert (seen.last(11), seen.before(11, 3), seen.before(11, 2)) == (2, 300, 100)
+
+
+def test_a_boot_that_was_vouched_for_counts_and_those_before_it_come_before_it():
+    seen = Seen()
+    seen.counts(11, 1, 100)
+    seen.vouch(11, 3, 120, [1, 2])
+    assert (seen.last(11), seen.before(11, 4), seen.before(11, 3)) == (3, 120, 100)
+    seen.counts(11, 2, 110)
+    seen.counts(11, 1, 105)
+    assert (seen.last(11), seen.before(11, 3)) == (3, 110), "late reports of older boots"
+    assert seen.rows() == [(11, 3, 120, 110)]
 
 
 def test_of_too_many_boots_the_counters_are_remembered():

@@ -26,6 +26,7 @@ BUG_OF = {
     "a-narrow-link": "send a batch that was too much again in full",
     "a-slow-link": "take a message for as new as it is read",
     "an-overtaken-report": "sum each frame by itself",
+    "two-starts-at-once": "vouch for two starts",
 }
 
 

@@ -15,6 +15,7 @@ from anabranch.node import recovery
 from anabranch.node.history import History
 from anabranch.node.membership import Membership
 from anabranch.node.node import Node
+from anabranch.node.recalls import is_more, recalled
 from anabranch.node.reorigination import Reorigination
 from anabranch.node.replication import Replication
 from anabranch.node.settler import Settler
@@ -35,7 +36,7 @@ def be_sure_of_any_directory() -> AbstractContextManager[Any]:
 @planted
 def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
     """What others saw of this node is not compared with what is here."""
-    return edited(Sureness.told, ("counter > self.begun_at or longer", "False"))
+    return edited(Sureness.told, ("counter > self.begun_at or more", "False"))
 
 
 @unseen("its story: a disk that fills up, and two crashes, before there is room")
@@ -47,19 +48,25 @@ def count_a_start_that_is_not_kept() -> AbstractContextManager[Any]:
 @planted
 def compare_commits_but_not_counters() -> AbstractContextManager[Any]:
     """A directory that lost promises and ballots, but no commit, passes."""
-    return edited(Sureness.told, ("counter > self.begun_at or longer", "longer"))
+    return edited(Sureness.told, ("counter > self.begun_at or more", "more"))
 
 
 @planted
 def compare_counters_but_not_commits() -> AbstractContextManager[Any]:
     """Who saw only the commits, by others, says nothing."""
-    return edited(Sureness.told, ("counter > self.begun_at or longer", "counter > self.begun_at"))
+    return edited(Sureness.told, ("counter > self.begun_at or more", "counter > self.begun_at"))
 
 
 @unseen("its story: a member that restarts just when a copy begins to run, and meets it first")
 def tell_nobody_which_starts_were_before() -> AbstractContextManager[Any]:
     """Of two processes on copies of one directory, the one met last is taken for the newer."""
     return edited(Replication.hello, ("self._store.boots_before", ""))
+
+
+@unseen("its story: a copy that begins to run just when its original starts again")
+def vouch_for_two_starts() -> AbstractContextManager[Any]:
+    """Who has told one start that it saw no more tells another one the same."""
+    return edited(recalled, ("seen.vouch(origin, boot, recall.counter, before)", "pass"))
 
 
 @planted
@@ -83,7 +90,8 @@ def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
 @planted
 def take_a_longer_log_for_the_one_that_counted() -> AbstractContextManager[Any]:
     """Where a copy went on, the first one's log may be the longer of the two."""
-    return edited(Membership.recalled, ("longer or bool(elsewhere)", "longer"))
+    told = "longer or bool(answer.boot and not store.was_started_as(answer.boot))"
+    return edited(is_more, (told, "longer"))
 
 
 @unseen(
