@@ -25,7 +25,7 @@ A node that hears of a newer epoch asks for it before it uses anything else of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,7 +34,7 @@ from msgspec.msgpack import Decoder
 from ..storage.commit import pack
 from ..storage.errors import BadFrame
 from .epoch import Change, Epoch, Frozenness, objection, read_epoch, successor
-from .frontier import Frontier
+from .frontier import Frontier, LogKey
 
 Ballot = tuple[int, int]  # (round, origin)
 Accepted = tuple[Ballot, Epoch]
@@ -113,12 +113,14 @@ class Here:
     """What this node can say of itself: what is on its disk.
 
     `promised`: the highest stamp that it promised, or may have promised before a restart.
-    `sure`: it knows that its directory did not go back in time.
+    `sure`: it knows that its directory did not go back in time. `parted`: logs of which others hold
+    something else, so that it takes no more of them.
     """
 
     frontier: Frontier
     promised: int
     sure: bool = True
+    parted: Collection[LogKey] = ()
 
 
 @dataclass(slots=True)
@@ -198,10 +200,12 @@ class Epochs:
             return f"this node is no member of epoch {self.epoch.number}: ask one of those"
         if not here.sure:
             return "this node does not know yet whether its directory went back in time: wait"
-        if self.epoch.is_owed(here.frontier):
+        lacking = self.epoch.lacks(here.frontier) if self.epoch.is_owed(here.frontier) else {}
+        missing = sum(count for log, count in lacking.items() if log not in here.parted)
+        if missing:
             return (
-                f"this node still has to copy {sum(self.epoch.lacks(here.frontier).values())} "
-                f"commits that members of epoch {self.epoch.number} hold: wait, or ask another"
+                f"this node still has to copy {missing} commits that members of epoch "
+                f"{self.epoch.number} hold: wait, or ask another"
             )
         return None
 

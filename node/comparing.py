@@ -117,7 +117,7 @@ class Comparing:
     def _differ(self, name: str, difference: Difference) -> None:
         if not isinstance(difference, Differs):
             self._settler.dispute(
-                difference.shard,
+                (difference.shard, self._store.members.origin(name) or 0),
                 f"{name} and this node have settled {difference.theirs} and {difference.mine} "
                 f"commits of shard {difference.shard} and origin {difference.origin:016x} up to "
                 "the same time",

@@ -15,6 +15,7 @@ import msgspec
 
 from ..gossip.epoch import Change, Epoch, force_gives_up, needs_force, objection
 from ..gossip.epoch import Member as Joined
+from ..gossip.frontier import Frontier
 from ..storage.errors import BadRequest, ChangeRefused, NotFound, Unavailable
 from ..storage.limits import ACK_TIMEOUT_SECONDS_MAX, STALLED_SECONDS
 from .render import time_text
@@ -278,17 +279,26 @@ class MembersApi:
             "with --force"
         )
 
+    def _says_of_joining(self, one: Joined) -> str:
+        node, standings = self._node, self._node.settler.standings
+        theirs = standings.of(one.origin).frontier if one.origin in standings else Frontier()
+        rows = node.store.frontier.items()
+        lacking = sum(max(0, node.members.end(log, seq) - theirs[log]) for log, seq in rows)
+        becomes = f"{one.name} at {one.url}, site {one.site}, becomes a member. "
+        if not lacking:
+            return becomes + "It has copied all that this node holds."
+        return becomes + (
+            f"It lacks {_commits(lacking)} that this node holds: nothing becomes final before it "
+            "has copied them."
+        )
+
     def _check(self, order: Order, epoch: Epoch, change: Change) -> dict[str, Any]:
         against = objection(epoch, change)
         needs = self._needs_force(epoch)
         cut_off = [self._cut_off(epoch, origin) for origin in change.remove]
         gives_up = force_gives_up(epoch, change) if needs is not None else []
         says = [text for one in cut_off for text in one.texts]
-        says += [
-            f"{one.name} at {one.url}, site {one.site}, becomes a member. It counts once it has "
-            "copied what the others hold."
-            for one in change.join
-        ]
+        says += [self._says_of_joining(one) for one in change.join]
         sites = {one.site for one in epoch.members if one.origin not in change.remove}
         sites |= {one.site for one in change.join}
         gone_sites = sorted({one.site for one in epoch.members} - sites)

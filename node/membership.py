@@ -115,7 +115,7 @@ class Membership:
     def here(self) -> Here:
         """What this node can say of itself."""
         store = self._store
-        return Here(store.frontier, store.promised, self.sureness.sure)
+        return Here(store.frontier, store.promised, self.sureness.sure, store.disputes.parted)
 
     @property
     def counts(self) -> bool:
@@ -144,7 +144,7 @@ class Membership:
 
     @property
     def copied(self) -> tuple[int, int] | None:
-        """How much a node that is not settled in has copied: (commits here, commits in all)."""
+        """How much of all that members hold is here: (commits here, commits in all)."""
         return self._settler.copied()
 
     # -- life ------------------------------------------------------------------------------------
@@ -427,7 +427,8 @@ class Membership:
         change = Change(remove=(self._store.origin,))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._settler.is_handed_over():  # noqa: ASYNC110 - a few times
+                held = dict(self._store.frontier.items())
+                while not self._settler.is_handed_over(held):  # noqa: ASYNC110 - a few times
                     await asyncio.sleep(self._tuning.heartbeat_seconds)
                 self._store.left = True
                 self._store.store_state(self._clock.wall_ms())

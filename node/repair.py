@@ -169,10 +169,11 @@ class Repair:
             self._cleared.add((doubt, log, commit.seq))
         else:
             self._settler.dispute(
-                commit.shard,
+                log,
                 f"two members hold different commits as sequence {commit.seq} of shard "
                 f"{commit.shard} and origin {commit.origin:016x}: two processes ran on copies of "
                 "one directory, or a disk is not what it was",
+                parted=True,
             )
         return True
 

@@ -44,7 +44,7 @@ class Settler:
         self._claims: dict[int, dict[int, Claim]] = {}  # by shard and origin: not compared yet
         self._next_claim = 0
         self.counts: Callable[[], bool] = lambda: False
-        self.disputes: dict[int, str] = {}
+        self._joined: set[int] = set()  # the members of the last epoch
         self.settlement: EpochSettlement | None = None
 
     def identify(self) -> None:
@@ -65,6 +65,8 @@ class Settler:
         else:
             self.settlement.enter(epoch, mine, frontier)
         self._counted.clear()
+        self._store.disputes.end(self._joined.difference(epoch.joined))
+        self._joined = {*epoch.joined}
         for origin in epoch.origins:
             if origin != mine:
                 self._count(origin, moved=None)
@@ -108,19 +110,22 @@ class Settler:
             return None
         return sum(min(mine[log], seq) for log, seq in there.items()), sum(there.values())
 
-    def is_handed_over(self) -> bool:
-        """Whether a majority without this node holds all that it made, and nothing is astray."""
+    def is_handed_over(self, held: dict[LogKey, int]) -> bool:
+        """Whether a majority of the others holds all this, and what this node made; none is astray.
+
+        `held`: how far logs were here a while ago. What came since has been given by a member.
+        """
         store, epoch = self._store, self._members.epoch
         if epoch is None or store.strays or store.log.backlog_bytes:
             return False
         mine = store.origin
-        own = [(log, seq) for log, seq in store.frontier.items() if log[1] == mine]
-        holding = sum(
-            all(self.standings.of(other).frontier[log] >= seq for log, seq in own)
-            for other in epoch.origins
-            if other != mine
+        own = {log: seq for log, seq in store.frontier.items() if log[1] == mine}
+        others = [self.standings.of(other).frontier for other in epoch.origins if other != mine]
+        return all(
+            2 * sum(frontier[log] >= self._members.end(log, seq) for frontier in others)
+            > len(others)
+            for log, seq in (held | own).items()
         )
-        return holding >= min(epoch.majority, len(epoch.members) - 1)
 
     def next_claim(self) -> None:
         """Let the next report claim the next shard in turn."""
@@ -215,13 +220,26 @@ class Settler:
         mine = history.root_at(shard, commits)
         if mine is not None and mine != running:
             self.dispute(
-                shard,
+                (shard, origin),
                 f"{self._members.name(origin)} and this node have settled shard {shard} "
                 f"differently: they differ within its first {commits} commits",
             )
 
-    def dispute(self, shard: int, why: str) -> None:
-        """Stop settling a shard, and raise the alarm."""
-        if shard not in self.disputes:
-            self.disputes[shard] = why
-            _log.critical("%s. It settles no further here; all data is kept", why)
+    @property
+    def disputes(self) -> dict[int, str]:
+        """The shards that are settled no further here, and why."""
+        return self._store.disputes.shards
+
+    def dispute(self, about: LogKey, why: str, *, parted: bool = False) -> None:
+        """Stop settling a shard, and raise the alarm.
+
+        `about`: the shard, and with whom it is disputed; or a log that has parted, of which no more
+        is taken.
+        """
+        if self._store.disputes.begin(about, why, parted=parted):
+            _log.critical(
+                "%s. It settles no further here; all data is kept. `anabranch compare` shows where "
+                "they part",
+                why,
+            )
+            self._store.store_state(0)

@@ -98,10 +98,19 @@ def state_of(node: Node) -> str:
         ("disk_full", node.room.is_full),
         ("healing", bool(node.store.holes.mine)),
         ("forming", not node.members.complete),
-        ("joining", membership.is_outside),
+        ("joining", membership.is_outside or owed_by(node, node.store.origin) > 0),
         ("unsure", not membership.sureness.sure),
     )
     return next((state for state, holds in states if holds), "ready")
+
+
+def owed_by(node: Node, origin: int) -> int:
+    """How many commits a member still has to copy before it counts, as far as it has told."""
+    epoch, standings = node.members.epoch, node.settler.standings
+    if epoch is None or origin not in epoch.joined or origin not in standings:
+        return 0
+    lacking, parted = epoch.lacks(standings.of(origin).frontier), node.store.disputes.parted
+    return sum(count for log, count in lacking.items() if log not in parted)
 
 
 def needs_of(node: Node) -> list[str]:
@@ -176,6 +185,11 @@ def _needs_of_membership(node: Node) -> list[str]:
             f"stop one of the two processes that run as {node.me.name}: the members know the other "
             "one, and what this one takes is not final before it is let in"
         )
+    needs += [
+        f"wait for {one.name}: it has to copy {number} more commits before anything becomes final"
+        for one in node.members.table
+        if (number := owed_by(node, node.members.origin(one.name) or 0))
+    ]
     needs += [one.text for one in suspects_of(node).now()]
     needs += _needs_of_the_unsure(node)
     strays = len(node.strays)
@@ -209,8 +223,9 @@ def _needs_of_the_unsure(node: Node) -> list[str]:
 
 
 def _joining(node: Node) -> dict[str, int] | None:
-    """How much a node that is no member has copied; None for a member."""
-    copied = node.membership.copied if node.membership.is_outside else None
+    """How much a node that is joining has copied; None for who holds all that a member has to."""
+    copies = node.membership.is_outside or owed_by(node, node.store.origin)
+    copied = node.membership.copied if copies else None
     return None if copied is None else {"copied": copied[0], "of": copied[1]}
 
 

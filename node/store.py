@@ -26,6 +26,7 @@ from ..storage.log import Log
 from ..storage.record import COMMIT, STATE
 from ..storage.stamp import STAMP_MAX, HybridClock, stamp_of
 from ..storage.state import State, state_body
+from .disputes import Disputes
 from .fold import TENTATIVE, Held, held_of
 from .history import History
 from .holes import Holes
@@ -75,6 +76,7 @@ class Store:
         self.strays = strays
         self.seen = Seen()
         self.seen.restore(recovered.state.seen)
+        self.disputes = Disputes(recovered.state.disputes)
         self.left = recovered.state.left
         self.provisional = provisional
         self.settled_in = False  # whether it stamps under its own origin
@@ -100,10 +102,9 @@ class Store:
         self._copies: deque[tuple[int, LogKey, int, int]] = deque()  # of damaged records: position,
         self._copying: set[tuple[LogKey, int]] = set()  # log, sequence, length; on their way
         self._own_stamps: deque[int] = deque()  # of those on their way that are this node's
-        self._ceiling = recovered.highest  # stored, or about to be
+        self._ceiling = self._durable_ceiling = recovered.highest  # the first may be on its way
         self._states: deque[_Logged] = deque()  # state records on their way
         self._kept_as = 0  # the origin in the last one of this start that is on the disk
-        self._durable_ceiling = recovered.highest
         self._watermarks: dict[int, int] = {}  # settled since the last state record
         self._promised = recovered.highest
 
@@ -437,6 +438,7 @@ class Store:
                 kept,
                 cut,
                 self.boots_before,
+                self.disputes.rows,
             )
         )
 

@@ -59,7 +59,7 @@ class Welcome:
             return False
         if commit.origin == self._store.origin and log not in self._store.holes:
             return False
-        if commit.seq != self._store.arrived(*log) + 1 or commit.shard in self._settler.disputes:
+        if commit.seq != self._store.arrived(*log) + 1 or log in self._store.disputes.parted:
             return False
         wall = self._clock.wall_ms()
         if self._clocks.ahead_ms(commit.hlc, wall) > 0:
@@ -68,9 +68,10 @@ class Welcome:
         broken = self._broken_promise(commit)
         if broken is not None:
             self._settler.dispute(
-                commit.shard,
+                log,
                 f"{self._members.name(commit.origin)} sent commit {commit.id.hex()} of shard "
                 f"{commit.shard}, stamped {broken}",
+                parted=True,
             )
             return False
         return True

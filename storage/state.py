@@ -27,6 +27,8 @@ class State:
     origin, sequence) of logs that end there as far as they were read before this record: what
     follows in them was not made by this directory alone. `boots`: the starts before this one, the
     newest last: one of this origin that is not among them was of a copy of this directory.
+    `disputes`: (shard, origin, whether that log has parted) of what this node and another one
+    can't both be right about.
     """
 
     origin: int
@@ -44,6 +46,7 @@ class State:
     epochs: bytes = b""
     cut: list[tuple[int, int, int]] = field(default_factory=list)
     boots: list[int] = field(default_factory=list)
+    disputes: list[tuple[int, int, bool]] = field(default_factory=list)
 
     @property
     def starts(self) -> list[int]:
@@ -71,6 +74,7 @@ def state_body(state: State) -> bytes:
             state.epochs,
             state.cut,
             state.boots,
+            state.disputes,
         )
     )
 
@@ -85,7 +89,7 @@ def read_state(body: bytes) -> State:
                 "use the version that wrote it"
             )
         origin, boot, shards, cluster, node, ceiling, members, watermarks, frontier, *more = parts
-        aside, seen, left, epochs, cut, boots = more
+        aside, seen, left, epochs, cut, boots, disputes = more
         return State(
             *(origin, boot, shards, cluster, node, ceiling),
             list(members),
@@ -97,6 +101,7 @@ def read_state(body: bytes) -> State:
             epochs,
             list(cut),
             list(boots),
+            list(disputes),
         )
     except (BadFrame, ValueError, TypeError):
         raise DamagedLog("a state record is not what this version writes") from None

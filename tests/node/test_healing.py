@@ -40,8 +40,9 @@ class Peers:
     def heard(self) -> list[Frontier]:
         return [self.frontier]
 
-    def dispute(self, shard: int, why: str) -> None:
-        self.disputes.append(shard)
+    def dispute(self, about: tuple[int, int], why: str, *, parted: bool) -> None:
+        assert why and parted
+        self.disputes.append(about[0])
 
 
 class Wounded:

@@ -323,9 +323,9 @@ async def test_a_bad_option_of_an_append_writes_nothing(
 
 
 async def test_an_append_waits_for_what_it_can_not_have_and_answers_202(one: Served) -> None:
-    one.node.settler.dispute(0, "a test stops it")
+    one.node.settler.dispute((0, 1), "a test stops it")
     for shard in range(8):
-        one.node.settler.dispute(shard, "a test stops it")
+        one.node.settler.dispute((shard, 1), "a test stops it")
     status, receipt = await one.append("s", event(), "?ack=settled&timeout=0.05")
     assert status == 202 and receipt["acked"] == "local" and receipt["outcome"] == "tentative"
     _, said = await one.ask("GET", "/v1/status")

@@ -18,6 +18,7 @@ from anabranch.node.status import state_of, status
 from anabranch.simulations.world.clock import SimClock, SimRandom
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.network import SimPort
+from anabranch.simulations.world.weather import Route
 from anabranch.simulations.world.world import World
 from anabranch.storage.errors import BadRequest, ChangeRefused, NotFound, Unavailable
 from anabranch.storage.index import MemoryIndex
@@ -199,6 +200,35 @@ async def test_a_new_node_waits_takes_appends_and_is_let_in():
     code, said = await ask(world, "ny1", "join", name="sfo1")
     assert (code, said["done"], said["epoch"]) == (200, True, 2)
     await new.stop()
+
+
+@in_virtual_time
+async def test_who_is_let_in_before_it_has_copied_says_how_far_it_is_and_so_do_the_others():
+    world = await founded([("ny", 1)])
+    for number in range(200):
+        await append(world, "ny1", f"old {number}", size=9_000)
+    await world.until_settled()
+    world.add("ny2", "ny", ["ny1"])
+    for ends in (("ny1", "ny2"), ("ny2", "ny1")):
+        world.network.set_route(*ends, Route(latency_seconds=0.05, bandwidth=3_000))
+    await world.start("ny2")
+    await asyncio.sleep(2)
+    _, check = await ask(world, "ny1", "join", name="ny2", check=True)
+    assert "nothing becomes final before it has copied them" in check["says"][0]
+    code, _ = await ask(world, "ny1", "join", name="ny2")
+    assert code == 200
+    old, new = world.nodes["ny1"], world.nodes["ny2"]
+    far = []
+    for _ in range(60):
+        await asyncio.sleep(3)
+        if state_of(new) != "joining":
+            break
+        far.append(status(new)["joining"]["copied"])
+        for said in (status(old), status(new)):
+            assert any("wait for ny2: it has to copy" in need for need in said["needs"])
+    assert far == sorted({*far}) and len(far) > 3, "it gets on, and shows it"
+    assert status(new)["joining"] is None
+    assert (await append(world, "ny1", "after", ack="settled")).settled
 
 
 @in_virtual_time

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from anabranch.gossip.epoch import Change
 from anabranch.node.fold import ACCEPTED, REJECTED
 from anabranch.simulations.world.world import World
 from anabranch.storage.commit import shard_of
@@ -17,8 +18,8 @@ SHARD = shard_of("s", 4)
 OTHER_STREAM = next(f"s{n}" for n in range(99) if shard_of(f"s{n}", 4) != SHARD)
 
 
-async def settled_world() -> World:
-    world = World(1, THREE)
+async def settled_world(sites: list[tuple[str, int]] = THREE) -> World:
+    world = World(1, sites)
     await world.start()
     await asyncio.sleep(1)
     for number in range(6):
@@ -27,10 +28,10 @@ async def settled_world() -> World:
     return world
 
 
-def tamper(world: World, name: str) -> None:
+def tamper(world: World, name: str, shard: int = SHARD) -> None:
     """Let a node have another running hash than it should."""
     marks = world.nodes[name].history._marks
-    marks[SHARD] = marks[SHARD]._replace(running=b"another hash than the others has"[:32])
+    marks[shard] = marks[shard]._replace(running=b"another hash than the others has"[:32])
 
 
 @in_virtual_time
@@ -106,6 +107,49 @@ async def test_a_dispute_is_found_again_after_a_restart():
     assert world.nodes["lon1"].history.mark(SHARD).running != mark.running
     await asyncio.sleep(2)
     assert disputes(world) == {"ny1": [SHARD], "lon1": [SHARD], "tok1": [SHARD]}
+
+
+@in_virtual_time
+async def test_a_dispute_lasts_over_restarts_of_those_who_found_it():
+    """They remember few of their own hashes, and none from before a restart."""
+    world = World(1, THREE, shards=64)
+    await world.start()
+    await asyncio.sleep(1)
+    for number in range(60):
+        await append(world, world.names[number % 3], str(number), stream=f"s{number}")
+    await world.until_settled()
+    ny1 = world.nodes["ny1"].history
+    shard = max(shard for shard in range(64) if ny1.mark(shard).commits)
+    stream = next(f"s{n}" for n in range(999) if shard_of(f"s{n}", 64) == shard)
+    tamper(world, "lon1", shard)
+    await asyncio.sleep(20)
+    assert disputes(world) == {"ny1": [shard], "lon1": [shard], "tok1": [shard]}
+    before = ny1.mark(shard).commits
+    await append(world, "tok1", "more", stream=stream)
+    for name in ("ny1", "tok1"):
+        await world.crash(name)
+        await world.start(name)
+        assert [*world.nodes[name].settler.disputes] == [shard]
+    await asyncio.sleep(5)
+    assert world.nodes["ny1"].history.mark(shard).commits == before
+
+
+@in_virtual_time
+async def test_members_change_beside_a_dispute_and_without_the_odd_one_it_ends():
+    world = await settled_world([("ny", 2), ("lon", 2), ("tok", 1)])
+    tamper(world, "lon1")
+    await asyncio.sleep(3)
+    for number in range(30):
+        await append(world, world.names[number % 5], f"m{number}")
+    ny1 = world.nodes["ny1"].membership
+    assert await ny1.until(Change(remove=(world.nodes["tok1"].store.origin,)), 10)
+    await world.stop_one("tok1")
+    await asyncio.sleep(3)
+    assert [one for one in world.nodes.values() if not one.membership.has_a_vote] == []
+    assert await ny1.until(Change(remove=(world.nodes["lon1"].store.origin,)), 10)
+    await world.stop_one("lon1")
+    assert (await append(world, "ny2", "after", ack="settled")).settled
+    assert disputes(world) == {"ny1": [], "ny2": [], "lon2": []}
 
 
 @in_virtual_time

@@ -25,7 +25,7 @@ from .membership import (
     waits_at,
     want_out,
 )
-from .stories import THREE, disputes, in_virtual_time
+from .stories import THREE, cut_pair, disputes, in_virtual_time
 
 PAIRS = [("ny", 2), ("lon", 2), ("tok", 1)]
 NEVER = Tuning(evict_after_seconds=None)
@@ -271,6 +271,27 @@ async def test_who_leaves_hands_over_first_what_only_it_has():
         assert await world.nodes["tok1"].membership.leave(30)
         await world.stop_one("tok1")
         await chronicle.ends(["ny1", "lon1"])
+
+
+@in_virtual_time
+async def test_who_leaves_hands_over_first_what_it_holds_of_one_who_is_down():
+    """Else the epoch without it owes commits to all that nobody has."""
+    world, chronicle = await founded([("ny", 1), ("lon", 1), ("tok", 1), ("syd", 1)])
+    async with chronicle.looking_on():
+        for one in ("lon1", "tok1"):
+            for other in ("ny1", "syd1"):
+                cut_pair(world, one, other)
+        await asyncio.sleep(3)
+        await chronicle.write("tok1", 5)
+        await asyncio.sleep(1)
+        await world.crash("tok1")
+        world.network.heal()
+        assert await world.nodes["lon1"].membership.leave(30)
+        await world.stop_one("lon1")
+        await asyncio.sleep(3)
+        assert all(world.nodes[name].membership.has_a_vote for name in ("ny1", "syd1"))
+        await world.start("tok1")
+        await chronicle.ends(["ny1", "syd1", "tok1"])
 
 
 @in_virtual_time

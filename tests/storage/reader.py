@@ -165,7 +165,7 @@ def commit(body: bytes) -> Commit:
 
 def state(body: bytes) -> dict[str, Any]:
     version, origin, boot, shards, cluster, node, ceiling, *lists = msgpack.unpackb(body)
-    members, watermarks, frontier, aside, seen, left, epochs, cut, boots = lists
+    members, watermarks, frontier, aside, seen, left, epochs, cut, boots, disputes = lists
     assert version == 1
     return {
         "origin": origin,
@@ -183,6 +183,7 @@ def state(body: bytes) -> dict[str, Any]:
         "epochs": epochs and epochs_kept(epochs),
         "cut": cut,
         "boots": boots,
+        "disputes": disputes,
     }
 
 

@@ -142,6 +142,7 @@ def state_of(vector: dict[str, Any]) -> State:
         bytes.fromhex(vector["epochs"]),
         [(shard, word(origin), word(count)) for shard, origin, count in vector["cut"]],
         [word(boot) for boot in vector["boots"]],
+        [(shard, word(origin), parted) for shard, origin, parted in vector["disputes"]],
     )
 
 
@@ -159,6 +160,7 @@ def test_states(vector):
     assert read["seen"] == [list(row) for row in state.seen]
     assert read["cut"] == [list(row) for row in state.cut]
     assert read["boots"] == state.boots
+    assert read["disputes"] == [list(row) for row in state.disputes]
 
 
 def epoch_of(vector: dict[str, Any]) -> Epoch:
