@@ -22,7 +22,7 @@ class Eviction:
     def __init__(self, store: Store, after_seconds: float | None, now: float) -> None:
         self._store = store
         self._after = after_seconds
-        self._gone: tuple[int, float] | None = None  # whom, and from when on it is this node's turn
+        self.gone: tuple[int, float] | None = None  # whom, and from when on it is this node's turn
         self.suspicion = Suspicion(now)
         self.missed: list[tuple[int, int]] = []  # (origin, seconds), as all others are told: their
         # files may name other times than this one's
@@ -39,13 +39,13 @@ class Eviction:
         views = self.suspicion.views(mine, epoch.origins, now)
         gone = evictable(epoch, views, after)
         if gone is None:
-            self._gone = None
+            self.gone = None
             return None
-        if self._gone is None or self._gone[0] != gone.origin:
-            self._gone = (gone.origin, now + sorted(views).index(mine) * STALLED_SECONDS)
+        if self.gone is None or self.gone[0] != gone.origin:
+            self.gone = (gone.origin, now + sorted(views).index(mine) * STALLED_SECONDS)
             _log.warning(
                 "%s was not heard of for %g s, its site and a majority agree: it is removed",
                 gone.name,
                 after,
             )
-        return gone if now >= self._gone[1] else None
+        return gone if now >= self.gone[1] else None

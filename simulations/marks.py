@@ -41,6 +41,7 @@ MARKS: dict[str, str] = {
     "a disk went back in time": "a node started on what its directory was a while before",
     "two nodes ran on copies of one directory": "the younger counted, the other was a stranger",
     "a member was changed": "the members were others in the end than in the beginning",
+    "a member was to be removed by itself": "a majority and the rest of its site missed it",
     "a new node came": "it was not there from the start, and asked to be a member",
     "a stray was appended again": "it had no place: its node was not sure, or no member",
     "a commit came again": "over a link, when the receiver had it already",

@@ -120,6 +120,7 @@ class _Run:
             await self._world.replace_the_lost()
         await self._quiesce("quiesce")
         self._world.finish()
+        found = violations(history)  # a restart may mend what was wrong
         await self._restart_everything()
         await self._quiesce("restarted")
         await self._world.calm_down()
@@ -130,9 +131,8 @@ class _Run:
             self._recorder.finish(self._world.trace.hex, f"anabranch simulate --seeds {plan.seed}")
         await self._world.stop()
         course = None if self._recorder is None else self._recorder.timeline
-        outcome = Outcome(
-            plan, history, self._world.trace.hex, violations(history), seconds, timeline=course
-        )
+        found = [*dict.fromkeys(found + violations(history))]
+        outcome = Outcome(plan, history, self._world.trace.hex, found, seconds, timeline=course)
         outcome.faults += self._troubles.injected
         outcome.marks += history.marks.counts
         return outcome

@@ -115,7 +115,7 @@ def plan_of(seed: int) -> Plan:
 
 
 def _changing(luck: Generator, plan: Plan) -> Plan:
-    """Members come and go, beside a few other faults; a start is sure once all say so."""
+    """Members come and go, beside a few other faults; where a disk goes back, all confirm."""
     kinds = [luck.choice(_CHANGES) for _ in range(luck.randint(1, 3))]
     if "twin" in kinds:  # alone: beside other changes, nobody may be left who is a member
         kinds = ["twin"]
@@ -126,7 +126,8 @@ def _changing(luck: Generator, plan: Plan) -> Plan:
             name = luck.choice(plan.nodes[1:])
             faults[number] = replace(fault, where=(name,), lasts=None)
     faults.sort(key=lambda fault: (fault.at, fault.kind))
-    tuning = replace(plan.tuning, all_confirm=True)
+    back = any(fault.kind in ("roll-back", "twin") for fault in faults)
+    tuning = replace(plan.tuning, all_confirm=back or luck.random() < 0.5)
     return replace(plan, tuning=tuning, faults=tuple(faults))
 
 

@@ -343,6 +343,23 @@ def _a_newcomer(luck: Generator, seed: int) -> Plan:
     return replace(plan, clients=clients, faults=tuple(faults))
 
 
+def _a_member_is_gone(luck: Generator, seed: int) -> Plan:
+    """One of two of a site is dead or cut off until it is removed by itself; others fail meanwhile."""
+    plan = _among_members(luck, seed, latency=luck.choice([0.005, 0.08]))
+    sites = (Site("ny", 2), *plan.sites[1:])
+    plan = replace(plan, sites=sites, sync=0.003, trouble=luck.choice([14.0, 18.0]), frozen=2.0)
+    after = luck.choice([10.0, 12.0])
+    tuning = replace(plan.tuning, evict_after_seconds=after, heartbeat_seconds=0.3)
+    gone, *others = luck.sample(plan.nodes[:2], 2) + luck.sample(plan.nodes[2:], 2)
+    at = round(luck.uniform(0.7, 1.5), 4)
+    faults = [Fault(luck.choice(["crash", "cut"]), at, None, (gone,))]
+    for kind in luck.sample(["crash", "crash-writing", "cut", "pause"], luck.randint(0, 2)):
+        begins = round(at + after + luck.uniform(-1.0, 3.0), 4)
+        faults.append(Fault(kind, begins, luck.choice([0.1, 1.0]), (luck.choice(others),)))
+    clients = _everywhere(plan, 3.0, retries=0.0, shape="tiny")
+    return replace(plan, tuning=tuning, clients=clients, faults=tuple(faults))
+
+
 SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share of the seeds
     _much_is_lost: 0.025,
     _a_clock_jumps_ahead: 0.015,
@@ -363,4 +380,5 @@ SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share o
     _strays_and_a_crash: 0.004,
     _an_epoch_amid_crashes: 0.006,
     _a_newcomer: 0.008,
+    _a_member_is_gone: 0.002,
 }

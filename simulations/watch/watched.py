@@ -422,6 +422,8 @@ class WatchedWorld(World):
     def _note_holder(self, node: Node) -> None:
         settling, beat = node.settler.settlement, self.config.tuning.heartbeat_seconds
         since = stamp_of(int(node.clock.wall_ms() - 1000 * HOLDER_BEATS * beat))
+        removes = node.membership.eviction.gone is not None
+        self.history.marks.reach("a member was to be removed by itself", removes)
         if settling is not None:
             holders = list(settling.holders(range(self.config.shards), since))
             if len({holder.origin for holder in holders}) == 1:

@@ -14,7 +14,9 @@ import pytest
 from anabranch.node.fold import OUTCOMES
 from anabranch.simulations.marks import missing
 from anabranch.simulations.plans.draw import plan_of
+from anabranch.simulations.plans.plan import Plan, Site
 from anabranch.simulations.runner import Outcome, run_plan
+from anabranch.simulations.watch.watched import WatchedWorld
 
 SEEDS = range(100)
 MORE_SEEDS = range(100, 2100)
@@ -97,3 +99,18 @@ def test_clients_get_answers_of_every_kind():
         "Unavailable",
         "Unprocessable",
     }
+
+
+def test_what_a_restart_mends_is_found_all_the_same(monkeypatch):
+    real, times = WatchedWorld.finish, []
+
+    def finish(world):
+        real(world)
+        times.append(world)
+        if len(times) == 1:
+            world.history.final["ny1"] = {}
+
+    monkeypatch.setattr(WatchedWorld, "finish", finish)
+    found = run_plan(Plan(1, (Site("ny", 1), Site("lon", 1)), warm_up=1, trouble=1, frozen=1))
+    assert len(times) == 2
+    assert any("acknowledged, and ny1 does not have it" in one for one in found.violations)
