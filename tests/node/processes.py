@@ -62,6 +62,7 @@ class Cluster:
         """Start a node; does not wait."""
         command = [sys.executable, "-m", "anabranch", "node", node]
         command += ["--config", str(config or self.config), "--data", str(self.data(node))]
+        command += ["--drills"]
         with (self.directory / f"{node}.log").open("ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.processes[node] = process

@@ -1,4 +1,4 @@
-"""Real processes whose data directory goes back in time: restored, copied, restored alone."""
+"""Real processes whose data directory goes back in time: alone, and during a cut."""
 
 from __future__ import annotations
 
@@ -190,3 +190,156 @@ async def test_of_two_on_copies_of_one_directory_the_newer_goes_on(cluster: Clus
     await cluster.start("c")
     await until_a_member(cluster, "c", old)
     await check_history(cluster, [*acknowledged, "by the member"])
+
+
+# -- during a cut --------------------------------------------------------------------------------
+
+cut_off_itself_or_another = pytest.mark.parametrize("site", ["c", "a"])
+
+
+async def cut_off(cluster: Cluster, site: str) -> None:
+    """`anabranch drill cut`, for longer than a test takes: it ends when `heal` says so."""
+    status, out = await command("drill", "cut", site, "--for", "5m", "--url", cluster.urls["a"])
+    assert (status, f"{site} is cut off" in out) == (0, True), out
+
+    async def is_cut() -> bool:
+        peers = (await status_of(cluster, site))["peers"]
+        return all(peer["link"] != "connected" for peer in peers)
+
+    await cluster.until(is_cut, f"{site} is cut off")
+
+
+async def heal(cluster: Cluster) -> None:
+    """`anabranch drill heal`."""
+    status, out = await command("drill", "heal", "--url", cluster.urls["a"])
+    assert (status, "all cuts are ended" in out) == (0, True), out
+
+
+async def write_at_both_sides(
+    cluster: Cluster, site: str, name: str
+) -> tuple[list[str], list[str], list[str]]:
+    """Write during a cut: the words at a and b, those at c, and what of these b has as well."""
+    others, own = words_of(f"{name} by others", 12), words_of(f"{name} by c", 6)
+    await write(cluster, "ab", others)
+    await write(cluster, "c", own)
+    if site == "c":
+        return others, own, []
+
+    async def has_all() -> bool:
+        _, page = await cluster.get("b", "/v1/events?read=latest&limit=1000")
+        return {*own} <= {event["data"] for event in page["events"]}
+
+    await cluster.until(has_all, "b has what c took")
+    return others, own, own
+
+
+async def until_it_waits(cluster: Cluster, state: str) -> None:
+    """Wait until c is so. It can't be let in yet: two of the three that may vote are apart."""
+
+    async def waits() -> bool:
+        return bool((await status_of(cluster, "c"))["state"] == state)
+
+    await cluster.until(waits, f"c is {state}")
+
+
+async def settled_before(cluster: Cluster, words: list[str]) -> list[dict[str, Any]]:
+    """The settled history at all nodes: with these words, and no others."""
+    await cluster.until(cluster.settled, "all is settled before the cut")
+    history = await cluster.all_events("a")
+    assert Counter(event["data"] for event in history) == Counter(words)
+    return history
+
+
+@cut_off_itself_or_another
+async def test_a_snapshot_restored_during_a_cut(cluster: Cluster, site: str) -> None:
+    """What c took during the cut is lost if nobody else could have it; a client may ask again."""
+    await cluster.start()
+    early, late = words_of("early", 20), words_of("late", 20)
+    await write(cluster, "abc", early)
+    copy = await snapshot(cluster, "c")
+    await cluster.start("c")
+    await write(cluster, "abc", late, "?ack=settled&timeout=20")
+    old = (await status_of(cluster, "c"))["origin"]
+    before = await settled_before(cluster, early + late)
+    await cut_off(cluster, site)
+    others, own, held = await write_at_both_sides(cluster, site, "before the restore")
+    await cluster.kill("c")
+    shutil.rmtree(cluster.data("c"))
+    copy.rename(cluster.data("c"))
+
+    await cluster.start("c")
+    after = words_of("after the restore", 12)
+    await write(cluster, "abc", after)
+    await write(cluster, "c", [*late[:6], own[0]])  # asked again where they are forgotten
+    await until_it_waits(cluster, "unsure" if site == "c" else "joining")
+    await heal(cluster)
+    await until_a_member(cluster, "c", old)
+    await write(cluster, "abc", healed := words_of("healed", 6), "?ack=settled&timeout=20")
+    acknowledged = [*early, *late, *others, *(held or own[:1]), *after, *healed]
+    history = await check_history(cluster, acknowledged)
+    assert history[: len(before)] == before, "what was settled is as it was"
+
+
+@cut_off_itself_or_another
+async def test_a_disk_wiped_during_a_cut(cluster: Cluster, site: str) -> None:
+    """What c took during the cut is lost if nobody else could have it; a client may ask again."""
+    await cluster.start()
+    early = words_of("early", 20)
+    await write(cluster, "abc", early, "?ack=settled&timeout=20")
+    old, before = (await status_of(cluster, "c"))["origin"], await settled_before(cluster, early)
+    await cut_off(cluster, site)
+    others, own, held = await write_at_both_sides(cluster, site, "before the wipe")
+    await cluster.kill("c")
+    shutil.rmtree(cluster.data("c"))
+
+    await cluster.start("c")
+    after = words_of("after the wipe", 12)
+    await write(cluster, "abc", after)
+    await write(cluster, "c", [*early[:6], own[0]])  # asked again where they are forgotten
+    await until_it_waits(cluster, "forming" if site == "c" else "joining")
+    await heal(cluster)
+    await until_a_member(cluster, "c", old)
+    await write(cluster, "abc", healed := words_of("healed", 6), "?ack=settled&timeout=20")
+    acknowledged = [*early, *others, *(held or own[:1]), *after, *healed]
+    history = await check_history(cluster, acknowledged)
+    assert history[: len(before)] == before, "what was settled is as it was"
+
+
+@cut_off_itself_or_another
+async def test_a_copy_that_runs_beside_its_original_during_a_cut(
+    cluster: Cluster, site: str
+) -> None:
+    """Both take appends. The newer start goes on; what the older took comes when it is started."""
+    await cluster.start()
+    early, late = words_of("early", 20), words_of("late", 20)
+    await write(cluster, "abc", early)
+    await snapshot(cluster, "c")
+    await cluster.start("c")
+    await write(cluster, "abc", late, "?ack=settled&timeout=20")
+    old = (await status_of(cluster, "c"))["origin"]
+    before = await settled_before(cluster, early + late)
+    await cut_off(cluster, site)
+    others, own, _ = await write_at_both_sides(cluster, site, "before the copy")
+    launch_copy(cluster)
+    await cluster.until(lambda: cluster.answers("copy"), "the copy answers")
+    copied, after = words_of("by the copy", 8), words_of("beside the copy", 8)
+    await write(cluster, ["copy"], copied)
+    await write(cluster, "ab" if site == "a" else "abc", after)
+    await heal(cluster)
+
+    async def is_decided() -> bool:
+        states = [(await status_of(cluster, node))["state"] for node in ("c", "copy")]
+        return states == ["stranger", "ready"]
+
+    await cluster.until(is_decided, "the newer start goes on")
+    healed = words_of("healed", 6)
+    await write(cluster, ["a", "b", "copy"], healed, "?ack=settled&timeout=20")
+    assert (await cluster.append("c", "s", "refused"))[0] == 503
+
+    assert await cluster.stop("copy") == 0
+    assert await cluster.stop("c") == 0
+    await cluster.start("c")
+    await until_a_member(cluster, "c", old)
+    acknowledged = [*early, *late, *others, *own, *copied, *after, *healed]
+    history = await check_history(cluster, acknowledged)
+    assert history[: len(before)] == before, "what was settled is as it was"
