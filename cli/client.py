@@ -19,6 +19,7 @@ from yarl import URL
 from .errors import BadAnswer, NodeRefused, NodeUnreachable
 from .model import (
     Appended,
+    Conflict,
     ConflictsPage,
     Digest,
     DrillAnswer,
@@ -136,15 +137,26 @@ class Client:
         await self._ask("GET", "/readyz")
         return True
 
-    async def digest(self) -> Digest:
-        """The digest of the node's settled history."""
-        return await self._get("/v1/digest", Digest)
+    async def digest(self, cut: str | None = None) -> Digest:
+        """The digest of the node's settled history; its roots up to a cut, if one is given."""
+        return await self._get("/v1/digest", Digest, _parameters(cut=cut))
 
     async def conflicts(self, after: str | None = None) -> ConflictsPage:
         """One page of the conflict feed."""
         return await self._get(
             "/v1/conflicts", ConflictsPage, _parameters(after=after, limit=PAGE_EVENTS)
         )
+
+    async def all_conflicts(self) -> AsyncGenerator[list[Conflict]]:
+        """All pages of the conflict feed."""
+        after: str | None = None
+        while True:
+            page = await self.conflicts(after)
+            if page.conflicts:
+                yield page.conflicts
+            if page.end or page.next is None or page.next == after:
+                return
+            after = page.next
 
     async def drill(self, cut: list[str], seconds: float) -> DrillAnswer:
         """Cut the node's links to these sites or nodes for a while; nothing for 0 seconds heals."""

@@ -203,16 +203,26 @@ class ShardDigest(msgspec.Struct):
     shard: int
     commits: int
     hash: str
+    root: str = ""
+
+
+class Dispute(msgspec.Struct):
+    """A shard that a node settles no further, as another one has settled it differently."""
+
+    shard: int
+    why: str
 
 
 class Digest(msgspec.Struct):
-    """What two nodes compare."""
+    """What two nodes compare. Roots are over all commits with stamps up to the cut."""
 
     node: str
     site: str
     settled: SettledDigest
     tentative_commits: int = 0
+    cut: str = ""
     shards: list[ShardDigest] = []
+    disputes: list[Dispute] = []
 
 
 class ConflictEvent(msgspec.Struct):

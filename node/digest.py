@@ -17,7 +17,8 @@ def digest(node: Node, cut: int | None = None) -> dict[str, Any]:
 
     `settled` and the `hash` of a shard run over commits and what became of them; the Merkle roots
     are over all commits with stamps up to the cut, which is as late as this node can make it unless
-    given. Two nodes with the same roots for the same cut hold the same commits there.
+    given. Two nodes with the same roots for the same cut hold the same commits there. `disputes`
+    are the shards that this node settles no further, as another one has settled them differently.
 
     Raises Unavailable if this node has not settled so far.
     """
@@ -48,6 +49,9 @@ def digest(node: Node, cut: int | None = None) -> dict[str, Any]:
         "cut": f"{cut:016x}",
         "root": node_root(roots).hex(),
         "shards": shards,
+        "disputes": [
+            {"shard": one, "why": why} for one, why in sorted(node.settler.disputes.items())
+        ],
         "frontier": frontier,
     }
 

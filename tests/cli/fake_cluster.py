@@ -41,6 +41,7 @@ class World:
     cuts: dict[str, set[str]] = field(default_factory=dict)
     cut_at: int | None = None
     shown: Callable[[str, Events], Events] = lambda _, events: events
+    disputes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     deduplicates: bool = True
     decides: bool = True
     _folded: dict[str, tuple[int, Events, list[dict[str, Any]]]] = field(default_factory=dict)
@@ -305,6 +306,7 @@ class FakeNode:
                 },
                 "tentative_commits": len(world.commits[self.site]) - len(settled),
                 "shards": [],
+                "disputes": world.disputes.get(self.site, []),
             }
         )
 

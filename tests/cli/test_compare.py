@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from anabranch.cli.comparison import first_parting, surely_different
-from anabranch.cli.model import Digest, Event, SettledDigest, ShardDigest
+from anabranch.cli.comparison import first_parting, other_commits, surely_different
+from anabranch.cli.model import Conflict, Digest, Event, SettledDigest, ShardDigest
+from anabranch.storage.merkle import shard_root
 
 
 def write(world, many):
@@ -29,6 +30,24 @@ def test_a_node_that_is_behind_is_named(run, cluster, world):
     ran = run("compare", *cluster.urls[::2])
     assert ran.status == 1
     assert "tokyo1 is 4 events behind ny1, the same so far" in ran.out
+
+
+def test_a_node_that_is_pages_behind_is_so_far_behind(run, cluster, world):
+    write(world, 3000)
+    world.commits["tokyo"] = world.commits["tokyo"][:100]
+    assert "tokyo1 is 2,900 events behind ny1" in run("compare", *cluster.urls[::2]).out
+
+
+def test_who_is_behind_and_disputes_a_shard_is_not_waited_for(run, cluster, world):
+    write(world, 30)
+    world.commits["tokyo"] = world.commits["tokyo"][:-4]
+    world.disputes["tokyo"] = [{"shard": 5, "why": "two nodes differ"}]
+    out = run("compare", *cluster.urls[::2]).out
+    assert "tokyo1 disputes shard 5: two nodes differ" in out
+    assert (
+        "tokyo1 is 4 events behind ny1, the same so far. No waiting helps while shard 5 may not"
+        in out
+    )
 
 
 def test_the_first_place_where_they_part_is_named(run, cluster, world):
@@ -86,3 +105,30 @@ def test_no_waiting_helps_where_as_many_commits_have_another_hash(commits, hash_
         return Digest("n", "s", SettledDigest(many, many, shard_hash), shards=shards)
 
     assert surely_different(digest(3, "a"), digest(commits, hash_)) == found
+
+
+def test_a_conflict_that_was_decided_otherwise_parts_two_feeds():
+    left, right = (Conflict("s", "c", "p", outcome) for outcome in ("rejected", "kept"))
+    parting = first_parting([left], [right])
+    assert parting is not None
+    assert (parting.among, parting.index, parting.fields) == ("conflicts", 0, ["outcome"])
+    assert parting.sentence().startswith("conflict 0: 's' commit c (rejected) against 's' commit c")
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "cut", "found"),
+    [
+        ({1: "x", 3: "y"}, {1: "x", 3: "y"}, "2", []),
+        ({1: "x", 3: "y"}, {1: "x", 3: "z"}, "2", [3]),
+        ({1: "x"}, {2: "x"}, "2", [1, 2]),
+        ({1: shard_root([]).hex()}, {}, "2", []),  # all that it has is later
+        ({1: "x"}, {1: "y"}, "1", []),
+        ({1: "x"}, {1: "y"}, "", []),
+    ],
+)
+def test_roots_are_held_against_each_other_at_one_cut_only(left, right, cut, found):
+    def digest(roots, at):
+        shards = [ShardDigest(shard, 1, "", root) for shard, root in roots.items()]
+        return Digest("n", "s", SettledDigest(1, 1, ""), cut=at, shards=shards)
+
+    assert other_commits(digest(left, "2" if cut else ""), digest(right, cut)) == found

@@ -61,15 +61,24 @@ class Served:
         return await self.ask("GET", f"/v1/streams/{stream}/events{query}", **how)
 
 
+ALONE = ClusterConfig("test", 8, (Member("one", "here", 0, "http://127.0.0.1:1"),))
+
+
 @asynccontextmanager
-async def served(directory: Path, *, drills: bool = False) -> AsyncIterator[Served]:
-    """Run a cluster of one node until the block ends."""
-    config = ClusterConfig("test", 8, (Member("one", "here", 0, "http://127.0.0.1:1"),))
+async def served(
+    directory: Path,
+    *,
+    drills: bool = False,
+    config: ClusterConfig = ALONE,
+    name: str = "one",
+    port: int = 0,
+) -> AsyncIterator[Served]:
+    """Run a node, unless told otherwise of a cluster of one, until the block ends."""
     disk = FileDisk(directory)
     index = RocksIndex(disk.directory / "index")
     node = Node(
         config,
-        "one",
+        name,
         disk=disk,
         index=index,
         clock=SystemClock(),
@@ -84,12 +93,13 @@ async def served(directory: Path, *, drills: bool = False) -> AsyncIterator[Serv
         raise
     runner = web.ServerRunner(Face(node, drills=drills).server(), shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    port = runner.addresses[0][1]
+    listens = runner.addresses[0][1]
     try:
         async with aiohttp.ClientSession() as session:
-            yield Served(node, f"http://127.0.0.1:{port}", session)
+            yield Served(node, f"http://127.0.0.1:{listens}", session)
     finally:
+        await node.end_links()
         await runner.cleanup()
         await node.stop()
