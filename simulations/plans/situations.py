@@ -344,7 +344,7 @@ def _a_newcomer(luck: Generator, seed: int) -> Plan:
 
 
 def _a_member_is_gone(luck: Generator, seed: int) -> Plan:
-    """One of two of a site is dead or cut off until it is removed by itself; others fail meanwhile."""
+    """One of two of a site is dead or cut off until it is removed by itself; others fail too."""
     plan = _among_members(luck, seed, latency=luck.choice([0.005, 0.08]))
     sites = (Site("ny", 2), *plan.sites[1:])
     plan = replace(plan, sites=sites, sync=0.003, trouble=luck.choice([14.0, 18.0]), frozen=2.0)
@@ -380,5 +380,5 @@ SITUATIONS: dict[Callable[[Generator, int], Plan], float] = {  # and the share o
     _strays_and_a_crash: 0.004,
     _an_epoch_amid_crashes: 0.006,
     _a_newcomer: 0.008,
-    _a_member_is_gone: 0.002,
+    _a_member_is_gone: 0.0015,
 }
