@@ -8,6 +8,10 @@ event by event.
 
 An owner can be paused, as a stopped process is: what runs in a context in which `OWNER` names it
 is put aside, in order, and runs late, after the owner was resumed.
+
+Who looks on does so between two moments at which something happens, and sets no timer. A timer of
+its own would let others that are due within the resolution run with it, a little early, and what
+is watched would be another run.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -44,6 +49,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers_set = 0
         self._sweep_at = TIMERS_UNSWEPT_MAX
         self._parked: dict[str, list[asyncio.Handle]] = {}  # by owners that are paused
+        self._look: Callable[[], float] = lambda: inf
+        self._look_at = inf
         self.unhandled: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _, context: self.unhandled.append(context))
 
@@ -116,6 +123,25 @@ class VirtualLoop(asyncio.BaseEventLoop):
         parked.append(handle)
         return True
 
+    # -- looking on ------------------------------------------------------------------------------
+
+    def look_on(self, look: Callable[[], float]) -> None:
+        """Call `look` once all of this moment is done, and then at each time that it returns.
+
+        All that was due by then has run. It may change nothing, and set nothing.
+        """
+        self._look, self._look_at = look, self._now
+
+    def _look_until(self, moment: float) -> None:
+        """Let time pass for who looks on, up to a moment at which something happens."""
+        timers_set = self._timers_set
+        while self._look_at < moment:
+            self._now, self._look_at = self._look_at, inf  # who fails looks no more
+            self._look_at = self._look()
+            assert self._look_at > self._now
+        assert not self._ready, "who looks on has set a callback"
+        assert self._timers_set == timers_set, "who looks on has set a timer"
+
     # -- running ---------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
@@ -127,7 +153,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         ready, parked = self._ready, self._parked
         while True:
             if not ready and not self._stopping:
-                self._now = max(self._now, self._next_timer())
+                moment = max(self._now, self._next_timer())
+                if self._look_at < moment:
+                    self._look_until(moment)
+                self._now = moment
             self._collect_due()
             for _ in range(len(ready)):
                 handle = ready.popleft()

@@ -239,6 +239,11 @@ class World:
         if isinstance(self._loop, VirtualLoop):
             self._loop.resume(name)
 
+    def look_on(self, look: Callable[[], float]) -> None:
+        """Call `look` now and at each time that it returns, when nothing else happens."""
+        if isinstance(self._loop, VirtualLoop):
+            self._loop.look_on(look)
+
     async def stop(self) -> None:
         """End all nodes in order."""
         for name in list(self.nodes):

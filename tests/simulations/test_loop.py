@@ -213,6 +213,65 @@ def test_cancelled_timers_are_swept_away(monkeypatch):
     assert run(story()) == nsmallest(10, range(0, 10_000, 1000))[::-1]
 
 
+# -- looking on ------------------------------------------------------------------------------------
+
+
+async def looked_at(look, until):
+    """Timers that are due nearly together, and somebody who looks on; what ran when."""
+    loop, ran = asyncio.get_running_loop(), []
+    for when in (1.0, 1.0 + 5e-10, 2.0 + 5e-10, 3.0):
+        loop.call_at(when, lambda: ran.append(loop.time()))
+    loop.look_on(look)
+    await asyncio.sleep(until)
+    return ran
+
+
+def test_who_looks_on_sees_each_moment_when_all_of_it_is_done():
+    seen = []
+
+    def look():
+        seen.append(asyncio.get_running_loop().time())
+        return seen[-1] + 0.5
+
+    run(looked_at(look, 2.75))
+    assert seen == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+
+
+def test_nothing_runs_at_another_time_because_somebody_looks_on():
+    times = iter([1.0 - 4e-10, 2.0, 3.0 - 1e-13, float("inf")])
+    assert (
+        run(looked_at(lambda: next(times), 4))
+        == run(looked_at(lambda: float("inf"), 4))
+        == [1.0, 1.0, 2.0 + 5e-10, 3.0]
+    )
+
+
+@pytest.mark.parametrize("call", ["call_soon", "call_later"])
+def test_who_looks_on_may_set_nothing(call):
+    def look():
+        loop = asyncio.get_running_loop()
+        getattr(loop, call)(*[1.0] * (call == "call_later"), lambda: None)
+        return loop.time() + 1
+
+    with pytest.raises(AssertionError, match="who looks on"):
+        run(looked_at(look, 4))
+
+
+def test_who_fails_when_looking_on_ends_the_run():
+    with pytest.raises(ZeroDivisionError):
+        run(looked_at(lambda: 1 / 0, 4))
+
+
+def test_what_will_never_come_is_not_waited_for_by_who_looks_on():
+    async def story():
+        loop = asyncio.get_running_loop()
+        loop.look_on(lambda: loop.time() + 1)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stalled):
+        run(story())
+
+
 # -- pausing ---------------------------------------------------------------------------------------
 
 
