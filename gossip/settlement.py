@@ -97,15 +97,19 @@ class Settlement:
 
     def advance(self, shard: int) -> int:
         """Move a shard's watermark as far as it goes now; where it is."""
+        before, reach = self._watermark.get(shard, 0), self.reach(shard)
+        if reach > before:
+            self._watermark[shard] = reach
+            self._forget(shard, reach)
+        return reach
+
+    def reach(self, shard: int) -> int:
+        """How far a shard's watermark goes now; nothing is moved."""
         before = self._watermark.get(shard, 0)
         candidate = self._candidate(shard)
         while candidate > before and not self._held_by_majority(shard, candidate):
             candidate = self._next_lower(shard, candidate)
-        if candidate > before:
-            self._watermark[shard] = candidate
-            self._forget(shard, candidate)
-            return candidate
-        return before
+        return max(before, candidate)
 
     def _candidate(self, shard: int) -> int:
         """The time up to which every member has made a promise that this node can use."""

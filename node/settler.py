@@ -190,16 +190,20 @@ class Settler:
         history.write_settled()
         return Round(settled, more)
 
-    def final_until(self) -> int:
-        """The stamp up to which the order of all shards is final here."""
+    def final_until(self, *, move: bool = True) -> int:
+        """The stamp up to which the order of all shards is final here.
+
+        `move`: what was found is used from now on; False is for who looks on and changes nothing.
+        """
         if self.settlement is None:
             return 0
+        furthest = self.settlement.advance if move else self.settlement.reach
         history = self._store.history
         lowest = None
         for shard in range(self._members.shards):
             watermark = self.settlement.watermark(shard)
             if shard not in self.disputes:
-                watermark = self.settlement.advance(shard)
+                watermark = furthest(shard)
             pending = history.first_pending(shard)
             if pending is not None:
                 watermark = min(watermark, pending.key[0] - 1)

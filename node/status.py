@@ -272,26 +272,28 @@ def _watermark(node: Node) -> dict[str, Any]:
     final = node.settler.final_until()
     wall = node.clock.wall_ms()
     age = max(0, wall - milliseconds(final)) / 1000
-    late = stamp_of(int(wall - 1000 * _LATE_BEATS * node.replication.heartbeat_seconds))
     marks = [node.history.mark(shard) for shard in range(node.config.shards)]
     return {
         "time": time_text(milliseconds(final)) if final else None,
         "age_seconds": round(age, 3) if final else None,
-        "held_back_by": _holders(node, late) if final < late else [],
+        "held_back_by": held_back_by(node, final, wall),
         "tentative_commits": node.history.tentative_commits,
         "settled_commits": sum(mark.commits for mark in marks),
         "settled_events": sum(mark.events for mark in marks),
     }
 
 
-def _holders(node: Node, stamp: int) -> list[dict[str, Any]]:
+def held_back_by(node: Node, final: int, wall: int) -> list[dict[str, Any]]:
+    """Who keeps what is final behind a wall time, if it is late. Changes nothing."""
+    stamp = stamp_of(int(wall - 1000 * _LATE_BEATS * node.replication.heartbeat_seconds))
+    if final >= stamp:
+        return []
     settlement = node.settler.settlement
     if settlement is None:
         unseen = [m.name for m in node.members.table if node.members.origin(m.name) is None]
         return [
             {"name": name, "since_seconds": None, "why": "it was never seen"} for name in unseen
         ]
-    wall = node.clock.wall_ms()
     holders = []
     for holder in settlement.holders(range(node.config.shards), stamp):
         is_member = holder.origin in node.members.joined  # else commits of a removed one are owed

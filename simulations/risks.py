@@ -6,10 +6,11 @@ What only one site holds, which site can't write, and who waits for whom before 
 from __future__ import annotations
 
 from ..gossip.frontier import LogKey
-from ..node.status import status
+from ..node.status import held_back_by
 from .plans.plan import Plan
 from .timeline import Span, Timeline
 from .watch.watched import WatchedWorld
+from .world.clock import EPOCH_MS
 
 KEPT = "acknowledged commits are kept"
 WRITABLE = "every site takes appends"
@@ -36,7 +37,7 @@ class Risks:
             self._end(risk, now, line)
         for risk in found:
             if risk not in self._since:
-                self._since[risk] = now, self._label(risk)
+                self._since[risk] = now, self._label(risk, now)
 
     def close(self, now: float, line: Timeline) -> None:
         """The run is over."""
@@ -78,12 +79,15 @@ class Risks:
     def _late(self, held: dict[str, dict[LogKey, int]], line: Timeline) -> set[tuple[str, str]]:
         return {(FINAL, name) for name in held if line.nodes[name].lag[-1] > self._patience}
 
-    def _label(self, risk: tuple[str, str]) -> str:
+    def _label(self, risk: tuple[str, str], now: float) -> str:
         kind, where = risk
         if kind == KEPT:
             return f"only {where} holds some commits that it acknowledged"
         if kind == WRITABLE:
             return f"no node of {where} is up"
-        holders = status(self._world.nodes[where])["watermark"]["held_back_by"]
+        # Its status would look at its disk and its clock, and it would go on with what it saw.
+        wall = EPOCH_MS + int(now * 1000) + self._world.clocks[where].off_ms()
+        node = self._world.nodes[where]
+        holders = held_back_by(node, node.settler.final_until(move=False), wall)
         names = ", ".join(holder["name"] for holder in holders)
         return f"nothing becomes final at {where}" + (f": it waits for {names}" if names else "")
