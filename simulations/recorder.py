@@ -1,9 +1,12 @@
-"""Writes down the course of a run for its report: what each node was like, again and again."""
+"""Writes down the course of a run for its report: what each node was like, again and again.
+
+Nothing in the run is different because of it: it looks between the moments at which something
+happens, and what it asks of a node moves nothing there.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from math import isnan, nan
+from math import inf, isnan, nan
 
 from ..gossip.frontier import LogKey
 from ..storage.stamp import milliseconds
@@ -31,15 +34,17 @@ class Recorder(Record):
         self._pause = max(_SHORTEST_SECONDS, plan.healed_at / _SAMPLES)
         self._risks = Risks(world, plan, self._pause)
         self._restarting = False
+        self._over = False
         self.timeline.healed_at = self.timeline.over_at = plan.healed_at
 
-    async def run(self) -> None:
-        """Look at everything, again and again, until cancelled."""
-        while True:
-            self._sample()
-            since = self._now - self._troubles.last_ended
-            close = max(_SHORTEST_SECONDS, since / 50)  # the more so the sooner after a fault's end
-            await asyncio.sleep(min(self._pause, close))
+    def look(self) -> float:
+        """Look at everything; when to look again."""
+        if self._over:
+            return inf
+        self._sample()
+        since = self._now - self._troubles.last_ended
+        close = max(_SHORTEST_SECONDS, since / 50)  # the more so the sooner after a fault's end
+        return self._now + min(self._pause, close)
 
     def phase(self, name: str) -> None:
         """The next part of the run begins."""
@@ -92,13 +97,15 @@ class Recorder(Record):
 
     def _lag(self, name: str) -> float:
         """Seconds by which a node's watermark is behind."""
-        final = milliseconds(self._world.nodes[name].settler.final_until()) - EPOCH_MS
-        return min(max(0.0, self._now - final / 1000), self._now)
+        final = self._world.nodes[name].settler.final_until(move=False)
+        behind = self._now - (milliseconds(final) - EPOCH_MS) / 1000
+        return min(max(0.0, behind), self._now)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def finish(self, trace: str, replay: str) -> None:
         """Close what is open, and sum up."""
+        self._over = True
         line, now = self.timeline, self._now
         line.trace = trace
         self._close(self._troubles.courses)

@@ -143,7 +143,7 @@ class _Run:
         self._phase("warm up")
         tasks = [loop.create_task(self._troubles.run()), loop.create_task(self._crowd.run())]
         if self._recorder is not None:
-            tasks.append(loop.create_task(self._recorder.run()))
+            self._world.look_on(self._recorder.look)
         await self._start()
         await self._until(plan.warm_up)
         self._phase("trouble")
@@ -151,10 +151,10 @@ class _Run:
         self._phase("frozen")
         await self._probe()
         await self._until(plan.healed_at)
-        for task in tasks[:2]:
+        for task in tasks:
             if task.done() and task.exception() is not None:
                 await task
-        return tasks[:2]
+        return tasks
 
     async def _start(self) -> None:
         if not self._plan.start_apart:
