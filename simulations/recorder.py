@@ -103,11 +103,10 @@ class Recorder(Record):
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def finish(self, trace: str, replay: str) -> None:
+    def finish(self, replay: str) -> None:
         """Close what is open, and sum up."""
         self._over = True
         line, now = self.timeline, self._now
-        line.trace = trace
         self._close(self._troubles.courses)
         self._risks.close(now, line)
         self._find_whole()

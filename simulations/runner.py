@@ -128,11 +128,14 @@ class _Run:
         self._phase("end")
         seconds = self._now
         if self._recorder is not None:
-            self._recorder.finish(self._world.trace.hex, f"anabranch simulate --seeds {plan.seed}")
+            self._recorder.finish(f"anabranch simulate --seeds {plan.seed}")
         await self._world.stop()
-        course = None if self._recorder is None else self._recorder.timeline
+        trace, course = self._world.trace.hex, None
+        if self._recorder is not None:
+            course = self._recorder.timeline
+            course.trace = trace
         found = [*dict.fromkeys(found + violations(history))]
-        outcome = Outcome(plan, history, self._world.trace.hex, found, seconds, timeline=course)
+        outcome = Outcome(plan, history, trace, found, seconds, timeline=course)
         outcome.faults += self._troubles.injected
         outcome.marks += history.marks.counts
         return outcome
