@@ -64,7 +64,9 @@ class Recorder(Record):
         line, now = self.timeline, self._now
         line.times.append(now)
         held: Held = {
-            name: dict(node.store.frontier.items()) for name, node in self._world.nodes.items()
+            name: dict(node.store.frontier.items())
+            for name, node in self._world.nodes.items()
+            if name in line.nodes  # a copy that runs beside its original is no node of the plan
         }
         most: dict[LogKey, int] = {}
         for frontier in held.values():
