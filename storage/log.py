@@ -324,9 +324,10 @@ class Log:
 
     def keep_reserve(self) -> None:
         """See to it that there is a file to give up when others have filled the disk."""
-        if not self._reserve_wanted and self._disk.free() > DISK_RESERVE_BYTES:
-            self._reserve_wanted = True
-            self._wake.set()
+        with suppress(DiskError):  # while nobody can tell, there is no room to spare
+            if not self._reserve_wanted and self._disk.free() > DISK_RESERVE_BYTES:
+                self._reserve_wanted = True
+                self._wake.set()
 
     async def _write_reserve(self) -> None:
         self._reserve_wanted = False

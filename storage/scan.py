@@ -4,6 +4,8 @@ What is found instead of a good record, in the last segment:
 
 - nothing after it proves that it had been synced: a torn tail. Nobody was told of it; it is cut.
 - a header further on was written when it had long been synced: a gap.
+- it can't be read, or something behind it: a gap. The proof may stand there, and what was
+  acknowledged; a disk that answers again gives it back.
 
 In any other segment it is a gap. Reading goes on behind a gap where records can be trusted again:
 
@@ -107,7 +109,7 @@ class Scan:
                 f"version {version}; this version does not know it: use the version that wrote it"
             )
         behind = position + 1 if header is None else min(header.end, self._segment.end)
-        if self._last and not self._proven(position, behind):
+        if self._last and not self._proven(position, behind) and self._window.whole(position):
             self.torn = Torn(position, self._segment.end - position)
             return position
         if header is not None:
@@ -168,6 +170,7 @@ class _Window:
         self._window_bytes = window_bytes
         self._start = 0
         self._data = b""
+        self._unreadable = 0  # all that could not be read lies before this offset
 
     def read(self, position: int, length: int) -> bytes:
         at = position - self._segment.base - self._start
@@ -188,11 +191,21 @@ class _Window:
     def forget(self) -> None:
         """Read again what is asked for next."""
         self._data = b""
+        self._unreadable = 0
+
+    def whole(self, position: int) -> bool:
+        """Whether all from a position on that was asked for could be read."""
+        return self._unreadable <= position - self._segment.base
 
     def _read(self, position: int, length: int) -> bytes:
         length = min(length, self._segment.end - position)
         offset = position - self._segment.base
-        return read_around(self._disk, self._segment.name, offset, length) if length > 0 else b""
+        if length <= 0:
+            return b""
+        return read_around(self._disk, self._segment.name, offset, length, self._failed)
+
+    def _failed(self, end: int) -> None:
+        self._unreadable = max(self._unreadable, end)
 
 
 class SealedScan:

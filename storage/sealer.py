@@ -10,7 +10,8 @@ The law, for each segment, and a crash may come between any two of these steps:
 
 So at every moment one good copy of everything has a name that is on disk. A file that a crash left
 beside its sealed form goes through the same steps again. So does a sealed segment whose directory
-is damaged and whose blocks are all good: it is copied, and gets its directory anew.
+is damaged and whose blocks are all good: it is copied, and gets its directory anew. A segment with
+a place that can't be read stays as it is: it may be there when the disk answers again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .limits import (
     SEAL_SYNC_BYTES,
 )
 from .log import Log
-from .patient import read_around
+from .patient import read_twice
 from .record import HEADER_BYTES, Header, parse
 from .scan import Scan
 from .sealed import directory_of, load, stored_directory
@@ -64,6 +65,7 @@ class Sealer:
         self._log = log
         self._bytes_per_second = bytes_per_second
         self._resumed = 0.0  # when the last rest ended
+        self._unreadable: set[int] = set()  # where segments begin that the next start tries again
 
     async def run(self) -> None:
         """Seal what can be sealed, until cancelled. A disk that confirms nothing ends the log."""
@@ -85,7 +87,11 @@ class Sealer:
     async def seal_all(self) -> None:
         """Seal all segments but the last. Raises DiskError, and leaves what it could not do."""
         for segment in self.waiting():
-            await self.seal(segment)
+            try:
+                await self.seal(segment)
+            except DamagedLog as error:
+                _log.warning("%s is not sealed: %s", segment.name, error)
+                self._unreadable.add(segment.base)
 
     def waiting(self) -> list[Segment]:
         """What can be sealed, in its plain form."""
@@ -95,7 +101,7 @@ class Sealer:
             for segment in self._log.files.segments[:-1]
             if segment_name(segment.base).removeprefix(f"{FOLDER}/") in plain
         ]
-        return [segment for segment in left if segment.size]
+        return [one for one in left if one.size and one.base not in self._unreadable]
 
     async def seal(self, segment: Segment) -> None:
         """Put the sealed form of a segment in its place. Raises DiskError; nothing is lost then."""
@@ -111,7 +117,7 @@ class Sealer:
                 if before and directory.gaps:
                     raise DiskError(f"both forms of {segment.name} are damaged: both are kept")
                 await self._set_aside(segment, directory)
-            except DiskFull:
+            except (DamagedLog, DiskFull):
                 self._remove(name)
                 raise
             self._disk.rename(name, sealed_name(segment.base))
@@ -248,11 +254,14 @@ class Sealer:
             )
 
     async def _set_aside(self, segment: Segment, directory: Directory) -> None:
-        """Keep the damaged bytes of a segment: somebody may make sense of them one day."""
+        """Keep the damaged bytes of a segment: somebody may make sense of them one day.
+
+        Raises DamagedLog if they can't be read.
+        """
         there = self._disk.list(QUARANTINE)
         for gap in map(Gap._make, directory.gaps):
             name, length = quarantine_name(gap), gap.end - gap.position
-            data = read_around(self._disk, segment.name, gap.position - segment.base, length)
+            data = read_twice(self._disk, segment.name, gap.position - segment.base, length)
             if name.removeprefix(f"{QUARANTINE}/") in there:
                 if self._disk.read(name, 0, length + 1) == data:
                     await self._disk.sync(name)

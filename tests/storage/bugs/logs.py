@@ -83,6 +83,12 @@ def cut_damage_like_a_torn_tail() -> AbstractContextManager[Any]:
     return edited(Scan._skip, ("self._last and not self._proven(position, behind)", "self._last"))
 
 
+@found_by("storage/test_read_errors.py", quick=True)
+def cut_what_can_not_be_read() -> AbstractContextManager[Any]:
+    """A disk that does not answer at the start costs everything at the end of the log."""
+    return edited(Scan._skip, (" and self._window.whole(position)", ""))
+
+
 @found_by("storage/test_crash.py")
 def leave_a_torn_tail() -> AbstractContextManager[Any]:
     """New records are written behind it, so that at the next start it is damage."""
