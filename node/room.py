@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from ..storage.disk import Disk
-from ..storage.errors import DiskFull
+from ..storage.errors import DiskError, DiskFull
 from ..storage.limits import DISK_RESERVE_BYTES, SETTLE_ROOM_BYTES
 from ..storage.log import Log
 
@@ -29,11 +30,12 @@ class Room:
         self._reserve_due = True  # it may have been given up when the disk was full
 
     def free_bytes(self) -> int:
-        """Bytes that are free, looked up now and then."""
+        """Bytes that are free, looked up now and then; as before while the disk can't tell."""
         now = self._monotonic()
         if now - self._looked_up >= _LOOKED_UP_EVERY_SECONDS:
             self._looked_up = now
-            self._free = self._disk.free()
+            with suppress(DiskError):  # if there is none, the next write will say so
+                self._free = self._disk.free()
         return self._free
 
     @property

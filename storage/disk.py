@@ -75,7 +75,7 @@ class Disk(Protocol):
         ...
 
     def free(self) -> int:
-        """Bytes that can still be written."""
+        """Bytes that can still be written. Raises DiskError."""
         ...
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class FileDisk:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(lock)
+            _close(lock)
             raise DirectoryInUse(
                 f"{directory} is in use by another process; stop that node, or give this one "
                 "its own --data directory"
@@ -218,16 +218,20 @@ class FileDisk:
 
     def free(self) -> int:
         """Bytes that this user can still write."""
-        room = os.statvfs(self._directory)
+        try:
+            room = os.statvfs(self._directory)
+        except OSError as error:
+            raise DiskError(
+                f"can't tell how much room {self._directory} has: {error.strerror}"
+            ) from error
         return room.f_bavail * room.f_frsize
 
     def close(self) -> None:
         """Let go of the directory."""
         self._threads.shutdown(wait=True)
-        for file in self._files.values():
-            os.close(file)
+        for file in [*self._files.values(), self._lock]:
+            _close(file)
         self._files.clear()
-        os.close(self._lock)
 
     def _open(self, name: str, *, create: bool = False) -> int:
         file = self._files.pop(name, None)
@@ -248,7 +252,7 @@ class FileDisk:
             _drop_cached(file)
         while len(self._files) >= self._OPEN_FILES_MAX:
             oldest = next(other for other in self._files if not self._syncing[other])
-            os.close(self._files.pop(oldest))
+            _close(self._files.pop(oldest))
         self._files[name] = file
         return file
 
@@ -257,7 +261,7 @@ class FileDisk:
         assert not self._syncing[name], "who syncs a file waits before it takes it away"
         file = self._files.pop(name, None)
         if file is not None:
-            os.close(file)
+            _close(file)
 
     def _take_back(self, name: str, file: int, end: int) -> None:
         try:
@@ -287,9 +291,15 @@ def _drop_cached(file: int) -> None:
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def _close(file: int) -> None:
+    """Let go of a file. An error tells nothing: what has to be on the disk was synced."""
+    with suppress(OSError):
+        os.close(file)
+
+
 def _sync_directory(path: Path) -> None:
     file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)
     finally:
-        os.close(file)
+        _close(file)
