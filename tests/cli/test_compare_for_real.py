@@ -69,8 +69,8 @@ async def write_and_settle(nodes: list[Served], count: int = 6) -> None:
 
 
 async def until_disputed(nodes: list[Served]) -> None:
-    disputes = [one.node.settler.disputes for one in nodes]
-    await until(lambda: all([*one] == [SHARD] for one in disputes), "all dispute the shard")
+    settlers = [one.node.settler for one in nodes]
+    await until(lambda: all([*one.disputes] == [SHARD] for one in settlers), "all dispute it")
 
 
 def forge(node: Served, word: str, outcome: int) -> None:
