@@ -5,8 +5,9 @@ promises that it gave. So a node that starts is *unsure*: it asks the other memb
 its origin before this boot. One that saw more, or a start that this directory knows nothing of,
 proves that the disk went back, or that a copy of it went on. Once enough of them saw neither, the
 node is *sure*: with itself a majority, and all who answered within two seconds; or all, for who
-wants no doubt at all. A majority can be wrong only if the one that saw more is away just then.
-Until it is sure it gives nobody what it has made, except to who has lost it.
+wants no doubt at all. Who was a member when it started, and is none now, is waited for as long.
+A majority can be wrong only if the one that saw more is away just then. Until it is sure it gives
+nobody what it has made, except to who has lost it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ..storage.limits import BOOTS_KEPT_MAX, CONFIRM_SECONDS
+from .members import Member
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class Sureness:
     sure: bool = False
     went_back: str | None = None  # who saw more
     confirmed: set[str] = field(default_factory=set)
+    witnesses: dict[str, Member] = field(default_factory=dict)  # members before an epoch that was
+    # learned since the start, by name: they may have seen more than those of now
 
     def told(self, name: str, counter: int, *, more: bool) -> None:
         """A member has said what it saw before: a counter, and whether more than is here.
@@ -38,13 +42,19 @@ class Sureness:
         else:
             self.confirmed.add(name)
 
+    @property
+    def sought(self) -> list[Member]:
+        """Whom to ask besides the members."""
+        return [] if self.sure else [*self.witnesses.values()]
+
     def decide(self, others: Collection[str], now: float) -> bool:
         """Whether this node is sure now. `others`: the names of the other members."""
         if self.went_back is None and not self.sure:
             confirmed = self.confirmed & {*others}
-            late = not self.all_confirm and now - self.since >= CONFIRM_SECONDS
-            enough = 2 * (len(confirmed) + 1) > len(others) + 1
-            self.sure = len(confirmed) == len(others) or (late and enough)
+            late = now - self.since >= CONFIRM_SECONDS
+            majority = 2 * (len(confirmed) + 1) > len(others) + 1
+            enough = len(confirmed) == len(others) or (late and majority and not self.all_confirm)
+            self.sure = enough and (late or {*self.witnesses} <= self.confirmed)
         return self.sure
 
 

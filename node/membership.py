@@ -219,6 +219,8 @@ class Membership:
         _log.warning(
             "epoch %d: %s", epoch.number, ", ".join(member.name for member in epoch.members)
         )
+        if not self.sureness.sure:
+            self.sureness.witnesses |= {member.name: member for member in self._members.others}
         self._members.enter(epoch)
         self._pause = STALLED_SECONDS
         self._take_stand(epoch)
@@ -323,6 +325,9 @@ class Membership:
         """What to say to a node, which is in this epoch, before anything else."""
         if self._store.left and self.is_outside:
             return None
+        if not self.sureness.sure and name not in self._recalls and self._is_kept():
+            self._recalls.add(name)  # first: in a newer epoch it may be no member to be asked
+            return Recall(self._store.origin, self.sureness.begun_at)
         mine = self._members.number
         if epoch > mine:
             return Agree([packed(Ask(mine))])
@@ -330,9 +335,6 @@ class Membership:
             return Agree([packed(Learn(self._members.epoch))])
         if parts := self._posted.pop(name, None):
             return Agree(parts)
-        if not self.sureness.sure and name not in self._recalls and self._is_kept():
-            self._recalls.add(name)
-            return Recall(self._store.origin, self.sureness.begun_at)
         return self._join(name)
 
     def _join(self, name: str) -> Join | None:
@@ -392,6 +394,8 @@ class Membership:
         elif self._is_kept() and self.sureness.decide(others, self._clock.monotonic()):
             self._settle_in()
             self._settler.own_report(0)
+            if self.sureness.witnesses:
+                self._on_entered()  # they are dialled no more
 
     def _is_kept(self) -> bool:
         return self._store.keep_start(self._clock.wall_ms())

@@ -118,7 +118,8 @@ class Replication:
         waiting = [
             Member(w.name, w.site, w.priority, w.url) for w in self.membership.waiting.values()
         ]
-        there = {one.name: one for one in [*waiting, *members.sought, *members.others]}
+        sought = [*members.sought, *self.membership.sureness.sought]
+        there = {one.name: one for one in [*waiting, *sought, *members.others]}
         there.pop(members.me, None)
         for name, dialer in list(self.dialers.items()):
             if dialer.member == there.get(name) and not renamed:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anabranch.gossip.members import Member
 from anabranch.gossip.sureness import Seen, Sureness
 from anabranch.storage.limits import BOOTS_KEPT_MAX, CONFIRM_SECONDS
 
@@ -68,6 +69,20 @@ def test_who_wants_no_doubt_waits_for_all():
     sureness = told(unsure(all_confirm=True), "b", "c", "d")
     assert not sureness.decide(OTHERS, LATE + 1e9)
     assert told(sureness, "e").decide(OTHERS, LATE + 1e9)
+
+
+def test_who_was_a_member_at_the_start_is_waited_for_but_not_for_ever():
+    """They may have seen more; who is gone for good can't be asked."""
+    for all_confirm in (False, True):
+        sureness = unsure(all_confirm=all_confirm)
+        sureness.witnesses = {"x": Member("x", "far", 1, "http://x:1")}
+        assert sureness.sought == [*sureness.witnesses.values()]
+        assert not told(sureness, *OTHERS).decide(OTHERS, START)
+        assert sureness.decide(OTHERS, LATE)
+        assert sureness.sought == []
+        sureness = told(unsure(all_confirm=all_confirm), *OTHERS)
+        sureness.witnesses = {"x": Member("x", "far", 1, "http://x:1")}
+        assert told(sureness, "x").decide(OTHERS, START)
 
 
 def test_to_confirm_twice_counts_once():
