@@ -246,6 +246,8 @@ class FileDisk:
         except FileNotFoundError:
             raise DamagedLog(f"there is no {path}") from None
         except OSError as error:
+            if error.errno == errno.EIO and not create:
+                raise DamagedLog(f"{path} can't be read: {error.strerror}") from error
             raise self._write_failed(name, error) from error
         if name not in self._seen:
             self._seen.add(name)

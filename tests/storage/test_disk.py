@@ -287,6 +287,30 @@ def test_a_read_error_names_the_place(real, monkeypatch):
         real.read(A, 7, 1)
 
 
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, DamagedLog), (errno.EMFILE, DiskError)])
+def test_a_file_that_the_disk_can_not_open_is_damaged_and_no_other_one_is(
+    real, monkeypatch, number, kind
+):
+    def broken(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    real.append(A, b"x")
+    real.reopen(A)
+    monkeypatch.setattr(os, "open", broken)
+    with pytest.raises(DiskError) as caught:
+        real.read(A, 0, 1)
+    assert type(caught.value) is kind
+
+
+def test_a_disk_that_can_not_tell_its_room_is_a_disk_error(real, monkeypatch):
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(os, "statvfs", broken)
+    with pytest.raises(DiskError, match=r"can't tell how much room .* has: input/output error"):
+        real.free()
+
+
 def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(real, monkeypatch):
     def refused(path: Path) -> list[str]:
         raise PermissionError(errno.EACCES, "permission denied")
