@@ -22,7 +22,7 @@ demo: $(READY) ## the guided run on this machine
 	@$(BIN)/anabranch demo $(ARGS)
 
 test: $(READY) ## all tests but the slow ones
-	@$(BIN)/python -m pytest -q -m 'not slow and not chaos' $(ARGS)
+	@$(BIN)/python -m pytest -q -n logical --dist loadfile -m 'not slow and not chaos' $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-chaos)
 
 test-chaos: $(READY) ## of those, the ones with real processes under real faults

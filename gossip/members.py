@@ -149,9 +149,13 @@ class Members:
 
         Nobody would notice that otherwise: each side has removed the other.
         """
-        if self.epoch is None or not self.epoch.forced:
-            return []
-        gone = {one.member.name: self._url(one.member) for one in self.epoch.removed}
+        return self.gone if self.epoch is not None and self.epoch.forced else []
+
+    @property
+    def gone(self) -> list[Member]:
+        """Who was removed and is no member under another origin, as far as a URL is known."""
+        removed = () if self.epoch is None else self.epoch.removed
+        gone = {one.member.name: self._url(one.member) for one in removed}
         return [
             Member(name, "", 0, url)
             for name, url in gone.items()

@@ -5,7 +5,7 @@ promises that it gave. So a node that starts is *unsure*: it asks the other memb
 its origin before this boot. One that saw more, or a start that this directory knows nothing of,
 proves that the disk went back, or that a copy of it went on. Once enough of them saw neither, the
 node is *sure*: with itself a majority, and all who answered within two seconds; or all, for who
-wants no doubt at all. Who was a member when it started, and is none now, is waited for as long.
+wants no doubt at all. Who was a member once, and is none now, is waited for as long.
 A majority can be wrong only if the one that saw more is away just then. Until it is sure it gives
 nobody what it has made, except to who has lost it.
 """
@@ -29,8 +29,10 @@ class Sureness:
     sure: bool = False
     went_back: str | None = None  # who saw more
     confirmed: set[str] = field(default_factory=set)
-    witnesses: dict[str, Member] = field(default_factory=dict)  # members before an epoch that was
-    # learned since the start, by name: they may have seen more than those of now
+    witnesses: dict[str, Member] = field(
+        default_factory=dict
+    )  # by name: who was a member once, and
+    # was given commits until it was removed, or while it waited to be let in again
 
     def told(self, name: str, counter: int, *, more: bool) -> None:
         """A member has said what it saw before: a counter, and whether more than is here.

@@ -155,6 +155,7 @@ class Membership:
             self.epochs = Epochs.restored(self._store.origin, kept)
         elif self._members.epoch is not None:
             self.epochs = Epochs(self._store.origin, self._members.epoch)
+        self.sureness.witnesses = {member.name: member for member in self._members.gone}
         if self._members.epoch is not None:
             self._take_stand(self._members.epoch)
         self._settle_in()

@@ -21,6 +21,7 @@ BUG_OF = {
     "a-late-report": "keep the counter of another start",
     "a-newcomer-in-doubt": "number again what a founder made",
     "a-start-without-room": "count a start that is not kept",
+    "a-witness-that-was-removed": "ask none but the members of now",
     "an-answer-from-a-damaged-disk": "answer damage as if nothing was written",
     "a-flipped-bit": "take a frame whatever its sum says",
     "a-narrow-link": "send a batch that was too much again in full",

@@ -22,7 +22,7 @@ from anabranch.node.settler import Settler
 from anabranch.node.store import Store
 from anabranch.node.strays import Strays
 
-from .registry import edited, planted, unseen
+from .registry import edited, planted, together, unseen
 
 # -- directories that go back in time --------------------------------------------------------
 
@@ -85,6 +85,16 @@ def keep_the_counter_of_another_start() -> AbstractContextManager[Any]:
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
     return edited(Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough"))
+
+
+@unseen("its story: a disk goes back to before an eviction, and the evicted one alone saw more")
+def ask_none_but_the_members_of_now() -> AbstractContextManager[Any]:
+    """Who was removed may have seen more, and is not asked."""
+    gone = "{member.name: member for member in self._members.gone}"
+    return together(
+        edited(Membership.begin, (gone, "{}")),
+        edited(Membership._enter, ("if not self.sureness.sure:", "if False:")),
+    )
 
 
 @planted
