@@ -84,7 +84,7 @@ def keep_the_counter_of_another_start() -> AbstractContextManager[Any]:
 @unseen("the one member that saw more is the last to answer")
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
-    return edited(Sureness.decide, ("len(confirmed) == len(others) or (late and enough)", "enough"))
+    return edited(Sureness.decide, ("self.sure = enough and", "self.sure = majority and"))
 
 
 @unseen("its story: a disk goes back to before an eviction, and the evicted one alone saw more")
