@@ -326,9 +326,6 @@ class Membership:
         """What to say to a node, which is in this epoch, before anything else."""
         if self._store.left and self.is_outside:
             return None
-        if not self.sureness.sure and name not in self._recalls and self._is_kept():
-            self._recalls.add(name)  # first: in a newer epoch it may be no member to be asked
-            return Recall(self._store.origin, self.sureness.begun_at)
         mine = self._members.number
         if epoch > mine:
             return Agree([packed(Ask(mine))])
@@ -336,6 +333,9 @@ class Membership:
             return Agree([packed(Learn(self._members.epoch))])
         if parts := self._posted.pop(name, None):
             return Agree(parts)
+        if not self.sureness.sure and name not in self._recalls and self._is_kept():
+            self._recalls.add(name)
+            return Recall(self._store.origin, self.sureness.begun_at)
         return self._join(name)
 
     def _join(self, name: str) -> Join | None:

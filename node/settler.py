@@ -148,7 +148,8 @@ class Settler:
         moved = self.standings.learn(report)
         if moved is not None:  # most come by several ways
             self._count(report.origin, moved=[(*log, 0) for log in moved])
-        if report.claim is not None and report.mark and report.mark == self._members.mark:
+        counts = report.mark and report.mark == self._members.mark
+        if report.claim is not None and counts and report.origin in self._members.joined:
             self._compare(report.origin, report.claim)
         return moved is not None
 

@@ -60,7 +60,13 @@ MARKS: dict[str, str] = {
     "frames were lost": "and sent again by the transport",
 }
 
-SELDOM = frozenset({"over 1,000 commits were healed", "a comparison found a difference"})
+SELDOM = frozenset(
+    {
+        "over 1,000 commits were healed",
+        "a comparison found a difference",
+        "a member was to be removed by itself",
+    }
+)
 SELDOM_FROM = 2500  # runs, of which nearly every campaign reaches these too
 
 
