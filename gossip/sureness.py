@@ -21,7 +21,11 @@ from .members import Member
 
 @dataclass(slots=True)
 class Sureness:
-    """Of one start. `begun_at`: the counter of the node's durable state as it was found."""
+    """Of one start. `begun_at`: the counter of the node's durable state as it was found.
+
+    `witnesses`: by name, who was a member once. They were given commits until they were removed, or
+    while they waited to be let in again, and may be the only ones who have them.
+    """
 
     begun_at: int
     since: float  # monotonic time of the start
@@ -29,10 +33,7 @@ class Sureness:
     sure: bool = False
     went_back: str | None = None  # who saw more
     confirmed: set[str] = field(default_factory=set)
-    witnesses: dict[str, Member] = field(
-        default_factory=dict
-    )  # by name: who was a member once, and
-    # was given commits until it was removed, or while it waited to be let in again
+    witnesses: dict[str, Member] = field(default_factory=dict)
 
     def told(self, name: str, counter: int, *, more: bool) -> None:
         """A member has said what it saw before: a counter, and whether more than is here.

@@ -18,7 +18,8 @@ class Disputes:
         self._why: dict[LogKey, str] = {}
         self.parted: set[LogKey] = set()  # logs of which no more is taken
         for shard, origin, parted in kept:
-            self.begin((shard, origin), f"shard {shard} was in dispute before", parted=parted)
+            why = f"shard {shard} is in dispute since before this start, over origin {origin:016x}"
+            self.begin((shard, origin), why, parted=parted)
 
     def begin(self, about: LogKey, why: str, *, parted: bool) -> bool:
         """Dispute a shard, with or about an origin; whether the shard went on until now."""
