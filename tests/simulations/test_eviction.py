@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from anabranch.node.config import Tuning
+from anabranch.node.fold import OrderKey
+from anabranch.node.node import Node
+from anabranch.node.pages import Slice, order_page
 from anabranch.simulations.world.world import World
 
 from .membership import Chronicle, origin_of, settles, start_asking, until, until_members
-from .stories import cut_pair, in_virtual_time
+from .stories import cut_pair, draft, in_virtual_time
 
 NINE = [("ny", 3), ("lon", 3), ("tok", 3)]
 EVICT_AFTER_SECONDS = 5.0
@@ -149,6 +152,36 @@ async def test_what_only_the_removed_node_had_is_there_once_it_is_back(crashes):
     assert len(after) == 1 and before not in after
     assert all(before not in node.members.joined for node in world.nodes.values())
     assert all(before in node.members.epoch.finals for node in world.nodes.values())
+
+
+@in_virtual_time
+async def test_positions_of_a_removed_node_go_on_to_say_where_a_reader_was():
+    """Those of what was cut off too, though it has another place now."""
+    world, chronicle = await founded([("ny", 3), ("lon", 2)])
+    ny3 = world.nodes["ny3"]
+    before = ny3.store.origin
+    kept = [await ny3.append(draft("s", f"kept {number}")) for number in range(3)]
+    await asyncio.sleep(1)
+    world.cut_off({"ny3"})
+    cut_off = [await ny3.append(draft("s", f"cut off {number}")) for number in range(3)]
+    await until_members(world, others(world, "ny3"), seconds=EVICT_AFTER_SECONDS + 5)
+    world.network.heal()
+    await chronicle.ends(world.names)
+    assert before not in world.nodes["lon1"].members.joined
+    for node in world.nodes.values():
+        everything = [one.key for one in read(node, None)]
+        assert len(everything) == 6
+        assert {one.key for one in kept} < {*everything}
+        assert not {one.key for one in cut_off} & {*everything}
+        for one in kept + cut_off:
+            rest = [key for key in everything if key > one.key]
+            assert [found.key for found in read(node, (one.key, 0))] == rest
+
+
+def read(node: Node, after: tuple[OrderKey, int] | None) -> list[Slice]:
+    until = node.settler.final_until()
+    wanted = {"types": frozenset(), "stream_prefix": "", "limit": 100, "before": 0}
+    return order_page(node.history, after=after, until=until, **wanted).slices
 
 
 @in_virtual_time
