@@ -34,6 +34,18 @@ class Sureness:
     went_back: str | None = None  # who saw more
     confirmed: set[str] = field(default_factory=set)
     witnesses: dict[str, Member] = field(default_factory=dict)
+    new: bool = field(init=False)  # its origin has never been used before this start
+
+    def __post_init__(self) -> None:
+        self.new = self.sure
+
+    def begin_anew(self) -> None:
+        """The node has an origin that nobody can have seen."""
+        self.went_back, self.new, self.sure = None, True, True
+
+    def asks(self, name: str) -> bool:
+        """Whether to ask a node; also once this one is sure, if that was away: it may know more."""
+        return not self.sure or (not self.new and name not in self.confirmed)
 
     def told(self, name: str, counter: int, *, more: bool) -> None:
         """A member has said what it saw before: a counter, and whether more than is here.

@@ -255,8 +255,7 @@ class Membership:
         _log.warning("this node goes on as origin %016x, and asks to be a member", origin)
         self._store.identify(origin)
         self._settler.identify()
-        self.sureness.went_back = None
-        self.sureness.sure = True
+        self.sureness.begin_anew()
         if self.epochs is not None:
             self.epochs.me = origin
         self._store.store_state(self._clock.wall_ms())
@@ -333,7 +332,7 @@ class Membership:
             return Agree([packed(Learn(self._members.epoch))])
         if parts := self._posted.pop(name, None):
             return Agree(parts)
-        if not self.sureness.sure and name not in self._recalls and self._is_kept():
+        if name not in self._recalls and self.sureness.asks(name) and self._is_kept():
             self._recalls.add(name)
             return Recall(self._store.origin, self.sureness.begun_at)
         return self._join(name)
@@ -374,14 +373,14 @@ class Membership:
 
     def recalled(self, name: str, answer: Recalled) -> None:
         """A member has said what it saw of this node."""
-        if answer.origin != self._store.origin or self.sureness.sure:
+        if answer.origin != self._store.origin or not self._members.others:
             return
         self.sureness.told(name, answer.counter, more=is_more(self._store, answer))
         self.look()
 
     def look(self) -> None:
-        """See whether this node can be sure of its directory by now."""
-        if self.sureness.sure or self._gives_way:
+        """See whether this node can be sure of its directory by now, or no more."""
+        if self._gives_way:
             return
         others = [member.name for member in self._members.others]
         if self.sureness.went_back is not None:
@@ -392,6 +391,8 @@ class Membership:
             )
             self.asks = True
             self.start_anew()
+        elif self.sureness.sure:
+            return
         elif self._is_kept() and self.sureness.decide(others, self._clock.monotonic()):
             self._settle_in()
             self._settler.own_report(0)

@@ -85,6 +85,18 @@ def test_who_was_a_member_at_the_start_is_waited_for_but_not_for_ever():
         assert told(sureness, "x").decide(OTHERS, START)
 
 
+def test_who_was_away_is_asked_later_too_and_of_a_new_origin_nobody():
+    sureness = told(unsure(), "b", "c")
+    assert sureness.asks("b") and sureness.asks("d")
+    assert sureness.decide(OTHERS, LATE)
+    assert (sureness.asks("b"), sureness.asks("d")) == (False, True)
+    sureness.told("d", BEGUN + 1, more=False)
+    assert sureness.went_back == "d"
+    sureness.begin_anew()
+    assert (sureness.went_back, sureness.sure, sureness.asks("e")) == (None, True, False)
+    assert not unsure(sure=True).asks("b")
+
+
 def test_to_confirm_twice_counts_once():
     assert not told(unsure(), *["b"] * 9).decide(OTHERS, LATE)
 
