@@ -40,9 +40,9 @@ def test_nodes_that_die_at_any_point_of_a_write(tmp_path: Path) -> None:
         Fault("kill-at", 0.6, 0.5, ("a",), point="append-write"),
         Fault("kill-at", 0.8, 0.5, ("b",), point="append-sync"),
         Fault("kill-at", 1.0, 0.5, ("c",), point="append-answer"),
-        Fault("crash-loop", 2.5, 0.2, ("a",), amount=2),
-        Fault("kill-at", 2.6, 0.3, ("b",), point="start-write"),
-        trouble=4.0,
+        Fault("crash-loop", 4.5, 0.2, ("a",), amount=2),  # a slow machine has started it by then
+        Fault("kill-at", 4.6, 0.3, ("b",), point="start-write"),
+        trouble=6.0,
     )
     outcome = well(plan, tmp_path)
     assert outcome.tally.kills >= 6
