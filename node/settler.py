@@ -44,7 +44,6 @@ class Settler:
         self._claims: dict[int, dict[int, Claim]] = {}  # by shard and origin: not compared yet
         self._next_claim = 0
         self.counts: Callable[[], bool] = lambda: False
-        self._joined: set[int] = set()  # the members of the last epoch
         self.settlement: EpochSettlement | None = None
 
     def identify(self) -> None:
@@ -65,8 +64,7 @@ class Settler:
         else:
             self.settlement.enter(epoch, mine, frontier)
         self._counted.clear()
-        self._store.disputes.end(self._joined.difference(epoch.joined))
-        self._joined = {*epoch.joined}
+        self._store.disputes.end(epoch.finals)
         for origin in epoch.origins:
             if origin != mine:
                 self._count(origin, moved=None)

@@ -153,6 +153,21 @@ async def test_members_change_beside_a_dispute_and_without_the_odd_one_it_ends()
 
 
 @in_virtual_time
+async def test_a_dispute_ends_also_if_the_node_dies_as_the_odd_one_is_removed():
+    """The epoch is on the disk by then, and no record yet that says that the dispute is over."""
+    world = await settled_world([("ny", 2), ("lon", 2), ("tok", 1)])
+    tamper(world, "lon1")
+    await asyncio.sleep(3)
+    odd = Change(remove=(world.nodes["lon1"].store.origin,))
+    assert await world.nodes["ny1"].membership.until(odd, 10)
+    await world.crash("ny1")
+    await world.stop_one("lon1")
+    await world.start("ny1")
+    assert world.nodes["ny1"].members.number == 2
+    assert disputes(world)["ny1"] == []
+
+
+@in_virtual_time
 async def test_a_broken_promise_is_refused_and_disputed_by_who_settled():
     """tok1's clock goes back below what it promised, as after a forged disk."""
     world = await settled_world()
