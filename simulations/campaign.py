@@ -13,6 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 from ..node.fold import OUTCOMES
+from .checkers.repeats import repeats
 from .marks import missing
 from .plans.kinds import KINDS, SIMULATED
 from .runner import Outcome
@@ -110,12 +111,9 @@ class Campaign:
             self.results.append(result)
             return
         self.repeated += 1
-        if first != result:
-            self.unlike[result.seed] = (
-                f"same seed, same run: the traces {first.trace} and {result.trace} differ"
-                if first.trace != result.trace
-                else "same seed, same run: the traces are alike, what was counted is not"
-            )
+        unlike = repeats(first, result)
+        if unlike is not None:
+            self.unlike[result.seed] = unlike
 
     def problems(self, result: Result) -> list[str]:
         """All that is wrong with a seed."""

@@ -214,6 +214,28 @@ class Read(NamedTuple):
     events: int
 
 
+class Latest(NamedTuple):
+    """What a node answered who read all that is tentative in a stream, and what it holds."""
+
+    node: str
+    stream: str
+    settled_revision: int
+    settled_ids: frozenset[bytes]  # of what is tentative: those that are settled already
+    held: tuple[Row, ...]  # all that is tentative in the shard, as the commits say
+    shown: tuple[Row, ...]  # of the stream, with what each would be now
+
+
+class Comparison(NamedTuple):
+    """What one comparison of two nodes cost, as the one that asked has it."""
+
+    node: str
+    bytes: int  # of all questions and answers
+    shards: int
+    logs: int  # of all shards
+    levels: int  # of the highest tree
+    differences: int  # that it found
+
+
 class Calm(NamedTuple):
     """Where nothing goes wrong, so that nothing has an excuse."""
 
@@ -302,6 +324,7 @@ class History:
     appends: list[Append] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    latest: list[Latest] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # as far as they are recorded
     final: dict[str, dict[int, tuple[Row, ...]]] = field(default_factory=dict)  # by node, by shard
     tentative: dict[str, frozenset[tuple[bytes, str]]] = field(default_factory=dict)  # id, stream
@@ -317,6 +340,7 @@ class History:
     copied: set[str] = field(default_factory=set)  # nodes of which a copy ran beside them
     again: dict[OrderKey, OrderKey] = field(default_factory=dict)  # by copy: the stray before it
     transfers: Transfers = field(default_factory=Transfers)
+    comparisons: list[Comparison] = field(default_factory=list)
     healing: Healing = field(default_factory=Healing)
     absent: set[str] = field(default_factory=set)  # nodes that were not up when all should be
     unlinked: list[str] = field(default_factory=list)  # links that were not up again in time

@@ -1,7 +1,7 @@
 """Marks: states that a campaign has to reach, or it has shown less than it seems.
 
 A `sometimes` state that no seed ever reached is a hole in the schedules, as bad as a failure. To
-come with what they need: a fork refused, a subscription that goes on after a restart.
+come with what it needs: a subscription that goes on after a restart.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MARKS: dict[str, str] = {
     "a pull took many steps": "one node asked another ten times in a row and always got something",
     "a disk went back in time": "a node started on what its directory was a while before",
     "two nodes ran on copies of one directory": "the younger counted, the other was a stranger",
+    "a fork was refused": "two processes made other commits for one place, nobody took both",
     "a member was changed": "the members were others in the end than in the beginning",
     "a member was to be removed by itself": "a majority and the rest of its site missed it",
     "a new node came": "it was not there from the start, and asked to be a member",

@@ -17,6 +17,7 @@ from .bounded import nothing_piles_up
 from .calm import nothing_is_refused_in_calm, nothing_waits_in_calm
 from .causality import Causality, causality_respected
 from .check import Check
+from .comparing import comparing_is_cheap
 from .conditions import conditions_hold
 from .conditions_met import conditions_are_checked
 from .convergence import all_converged
@@ -25,6 +26,7 @@ from .feeds import Feeds, readers_agree
 from .invention import nothing_invented
 from .kept import acknowledged_is_kept
 from .late import Late, nothing_comes_late
+from .latest import latest_is_whole
 from .liveness import the_rest_goes_on
 from .loss import nothing_lost
 from .majority import Majority, settled_is_held
@@ -90,12 +92,14 @@ WHOLE: tuple[Function, ...] = (
     conditions_are_checked,
     receipts_are_true,
     reads_are_whole,
+    latest_is_whole,
     real_time_respected,
     all_answered,
     the_rest_goes_on,
     nothing_waits_in_calm,
     nothing_is_refused_in_calm,
     catching_up_is_cheap,
+    comparing_is_cheap,
     damage_is_healed,
     trees_are_true,
     nothing_piles_up,

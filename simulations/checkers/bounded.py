@@ -1,4 +1,4 @@
-"""Nothing piles up: when all is quiet, tasks, queues and buffers are within their limits (I24)."""
+"""Nothing piles up: queues and buffers have limits, and tasks when all is quiet (I24)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _refolded(rows: list[Row]) -> list[str]:
     seen: set[tuple[int, bytes]] = set()
     problems = []
     for row in rows:
-        outcome = _verdict(row, length[row.stream] - 1, again=(row.shard, row.id) in seen)
+        outcome = verdict(row, length[row.stream] - 1, again=(row.shard, row.id) in seen)
         seen.add((row.shard, row.id))
         if (outcome, length[row.stream]) != (row.outcome, row.first_revision):
             problems.append(
@@ -36,7 +36,8 @@ def _refolded(rows: list[Row]) -> list[str]:
     return problems
 
 
-def _verdict(row: Row, revision: int, *, again: bool) -> int:
+def verdict(row: Row, revision: int, *, again: bool) -> int:
+    """What becomes of a commit where its stream ends at a revision, by the rules of DESIGN 3."""
     if again:
         return SHADOWED
     fits = (

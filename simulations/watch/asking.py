@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ...node.node import Node
 from ...storage.commit import EXPECT_ANY, Draft, shard_of
@@ -31,7 +31,7 @@ class Asker:
         world: World,
         history: History,
         trace: Trace,
-        lives: dict[str, Life],
+        lives: Mapping[str, Life],
         clocks: dict[str, WatchedClock],
         reason: Callable[[str], str | None],
     ) -> None:

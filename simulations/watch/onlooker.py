@@ -9,17 +9,20 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ...gossip.messages import Compare, Compared, Message, Sender, encode
 from ...gossip.reports import Report, Told
 from ...node.fold import Held as HeldCommit
 from ...node.fold import OrderKey
 from ...node.node import Node
 from ...storage.commit import Commit, Draft, read_header
+from ...storage.merkle import levels
 from ...storage.stamp import milliseconds
-from ..history import Append, Event, History, Inserted, Promised, Settled, Stamped
+from ..history import Append, Comparison, Event, History, Inserted, Promised, Settled, Stamped
 from ..world.clock import EPOCH_MS, SimClock
 from .reading import Left, known_of, row_of_held, waiting_of
 
 _STEPS = 10  # pulls one after the other
+_ROUNDS_EQUAL = 2  # of a comparison, where nothing differs and one has not settled so far
 
 
 class Watcher(Protocol):
@@ -51,8 +54,8 @@ class Watcher(Protocol):
         """A commit of so many bytes was made."""
         ...
 
-    def made(self, held: HeldCommit) -> None:
-        """A commit was stamped."""
+    def made(self, name: str, held: HeldCommit) -> None:
+        """A process stamped a commit."""
         ...
 
     def given(self, name: str, commits: list[bytes]) -> None:
@@ -95,6 +98,11 @@ def _wrap(part: Any, call: str, by: Callable[..., Any]) -> None:
     setattr(part, call, by(getattr(part, call)))
 
 
+def _size(body: Compare | Compared | None) -> int:
+    """The bytes of a message, by itself."""
+    return 0 if body is None else len(encode(Message(Sender(0, 0, 0, 0), body)))
+
+
 class Life:
     """One node from a start to its end."""
 
@@ -111,6 +119,7 @@ class Life:
         self._promised: dict[int, int] = {}  # by origin
         self._taking: list[tuple[int, int, int]] = []  # commits that the present `take` has stored
         self._steps: dict[tuple[int, ...], int] = {}
+        self._compared: dict[str, int] = {}  # bytes of the comparison under way, by node
         self._last: OrderKey = (0, 0, 0)  # of what was stamped
         self._doubted: Left | None = None  # what it had before it set some of it aside
 
@@ -146,22 +155,36 @@ class Life:
         _wrap(node.replication, "tell", self._tell)
         _wrap(node.replication, "give", self._give)
         _wrap(node.replication, "take", self._take)
+        _wrap(node.comparing, "answered", self._answered)
 
     def watch_copy(self) -> None:
         """Look on at a node that runs on a copy: at what it makes alone, the rest is not judged."""
         _wrap(self.node.store, "stamp", self._make)
         _wrap(self.node.store, "append_again", self._append_again)
 
+    def end(self, reason: str) -> None:
+        """Whoever waits for an answer from here gets none, for this reason."""
+        self.over = True
+        for task, append in self.appends.items():
+            append.lost = reason
+            task.cancel()
+
     def _make(
         self, stamp: Callable[[Draft, int], HeldCommit]
     ) -> Callable[[Draft, int], HeldCommit]:
         def watched(draft: Draft, wall_ms: int) -> HeldCommit:
             held = stamp(draft, wall_ms)
-            self._watcher.made(held)
-            self._last = held.key
+            self._made(held)
             return held
 
         return watched
+
+    def _made(self, held: HeldCommit) -> None:
+        self._watcher.made(self.name, held)
+        self._last = held.key
+        append = self.appends.get(asyncio.current_task())  # type: ignore[arg-type]
+        if append is not None:
+            append.key = held.key
 
     def _settle(
         self, settle: Callable[[int, int, int], list[HeldCommit]]
@@ -213,11 +236,7 @@ class Life:
             held = stamp(draft, wall_ms)
             marks, whole = watcher.history.marks, not self.node.store.holes.hides(held.shard)
             marks.always(whole, f"{self.name} made a commit, and lacks some that it made")
-            watcher.made(held)
-            self._last = held.key
-            append = self.appends.get(asyncio.current_task())  # type: ignore[arg-type]
-            if append is not None:
-                append.key = held.key
+            self._made(held)
             at, (hlc, _, origin) = self._time(), held.key
             ahead = milliseconds(hlc) - EPOCH_MS - int(at * 1000)
             allowed = watcher.allowed_ms(self.name)
@@ -276,6 +295,39 @@ class Life:
             if self._steps[logs] == _STEPS:
                 marks.reach("a pull took many steps")
             return commits
+
+        return watched
+
+    def _answered(
+        self, answered: Callable[[str, Compared], None]
+    ) -> Callable[[str, Compared], None]:
+        node, sizes = self.node, self._compared
+
+        def watched(name: str, answer: Compared) -> None:
+            turn = node.comparing.turns[name]
+            session = turn.session
+            if session is None:
+                answered(name, answer)
+                return
+            if session.rounds == 0:
+                sizes[name] = 0
+            sizes[name] += _size(session._asked) + _size(answer)  # noqa: SLF001 - as it was asked
+            answered(name, answer)
+            if turn.session is None:
+                frontier = node.store.frontier
+                beyond = session.rounds > _ROUNDS_EQUAL  # what differed may be healed by now
+                found = max(len(session.found), beyond)
+                highest = max((levels(seq) for _, seq in frontier.items()), default=0)
+                self._watcher.history.comparisons.append(
+                    Comparison(
+                        self.name,
+                        sizes[name],
+                        node.config.shards,
+                        sum(1 for _ in frontier.items()),
+                        max(1, highest),
+                        found,
+                    )
+                )
 
         return watched
 

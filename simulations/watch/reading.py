@@ -12,7 +12,7 @@ from ...gossip import peer, settlement
 from ...gossip.frontier import LogKey
 from ...gossip.members import Members
 from ...node.config import ClusterConfig
-from ...node.fold import Held, OrderKey
+from ...node.fold import TENTATIVE, Held, OrderKey, Standing
 from ...node.history import History as NodeHistory
 from ...node.holes import Holes
 from ...node.node import Node
@@ -98,6 +98,12 @@ def row_of(shard: int, key: OrderKey, commit: Commit, place: Place) -> Row:
 
 def row_of_held(held: Held) -> Row:
     """A commit as its node has just settled it."""
+    return row_of_standing(Standing(held, held.outcome, held.first_revision))
+
+
+def row_of_standing(one: Standing) -> Row:
+    """A tentative commit with what it would be now."""
+    held = one.held
     return Row(
         held.shard,
         held.key,
@@ -108,8 +114,8 @@ def row_of_held(held: Held) -> Row:
         held.expected,
         held.policy,
         held.hash,
-        held.outcome,
-        held.first_revision,
+        one.outcome,
+        one.first_revision,
     )
 
 
@@ -135,6 +141,14 @@ def tentative_of(history: NodeHistory) -> dict[tuple[int, int, int], bytes]:
         for held in commits
         if held.durable or origin != held.key[2]
     }
+
+
+def known_tentative(node: Node, shard: int) -> list[tuple[Row, bool]]:
+    """All that a node holds of a shard and has not settled, and whether its id is settled."""
+    unsettled = node.history._unsettled.items()  # noqa: SLF001 - looking inside is the point
+    held = [one for (number, _), commits in unsettled if number == shard for one in commits]
+    held += [stray for stray in node.strays if stray.shard == shard]
+    return [(row_of_standing(Standing(one, TENTATIVE, -1)), one.known_before) for one in held]
 
 
 def names_of_tentative(history: NodeHistory) -> frozenset[tuple[bytes, str]]:
@@ -260,14 +274,11 @@ def _bound(module: ModuleType, name: str) -> int:
     return value
 
 
-# -- when all is quiet ---------------------------------------------------------------------------
+# -- what must not pile up -----------------------------------------------------------------------
 
 
-def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
-    """What must not pile up: buffers and queues of each node, tasks of all.
-
-    Where it is not calm yet, each node may still answer a link to another one that is dead.
-    """
+def bounds_of(nodes: Mapping[str, Node]) -> Iterator[Gauge]:
+    """What is bounded whatever happens: buffers and queues of each node."""
     for name, node in nodes.items():
         outbox, settling = node.outbox, node.settler.settlement
         if len(outbox._commits) > 1:  # noqa: SLF001 - looking inside is the point
@@ -280,13 +291,22 @@ def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
             )
         resting = len(node.history._resting)  # noqa: SLF001
         yield Gauge(name, "streams at rest", resting, STREAMS_CACHED_MAX)
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, VirtualLoop):
+        yield Gauge("the loop", "exceptions that nobody handled", len(loop.unhandled), 0)
+
+
+def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
+    """What else has to be gone when all is quiet: who waits, and tasks.
+
+    Where it is not calm yet, each node may still answer a link to another one that is dead.
+    """
+    yield from bounds_of(nodes)
+    for name, node in nodes.items():
         yield Gauge(name, "appends that wait", len(node.appends.waiting), 0)
         yield Gauge(name, "commits held back", len(node.replication.welcome.held_back), 0)
     dead = 0 if calm else len(nodes) * (len(nodes) - 1)
     yield Gauge("the cluster", "tasks", _tasks(nodes), tasks_of(len(nodes)) + dead)
-    loop = asyncio.get_running_loop()
-    if isinstance(loop, VirtualLoop):
-        yield Gauge("the loop", "exceptions that nobody handled", len(loop.unhandled), 0)
 
 
 def _tasks(nodes: Mapping[str, Node]) -> int:

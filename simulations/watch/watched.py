@@ -7,15 +7,14 @@ different because of it. Everything that is sent goes into `trace`, so two runs 
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from ...gossip.transport import Link, Network
-from ...node.digest import digest
-from ...node.fold import ACCEPTED, KEPT, Held, OrderKey
+from ...node.fold import Held
 from ...node.node import Node
-from ...storage.commit import Draft, read_header, shard_of
+from ...storage.commit import Draft, shard_of
 from ...storage.errors import AnabranchError, DamagedLog, SyncFailed
 from ...storage.limits import SILENCE_SECONDS
 from ...storage.stamp import milliseconds, stamp_of
@@ -25,30 +24,27 @@ from ..checkers.skew import allowed_ms
 from ..checkers.transfers import pulled_allowed
 from ..history import (
     Cut,
-    Digested,
     Event,
     History,
     Known,
-    Read,
     Recovered,
     Refusal,
     Row,
-    Shown,
     Violation,
 )
 from ..world.clock import EPOCH_MS
 from ..world.world import Snapshot, World
 from .asking import Asker, is_paused
 from .holders import Holders
+from .making import Making
 from .onlooker import Life, WatchedClock
 from .reached import note_crash, note_reached, note_start
 from .reading import (
     Left,
     Missing,
-    Reader,
+    bounds_of,
     gauges_of,
     highest_tentative,
-    key_of_tail,
     known_of,
     names_of_tentative,
     read_thrice,
@@ -56,6 +52,7 @@ from .reading import (
     waiting_of,
 )
 from .trace import Trace, WatchedLink, WatchedPort
+from .viewing import Viewer
 
 __all__ = ["Life", "Trace", "WatchedLink", "WatchedPort", "WatchedWorld"]
 
@@ -73,17 +70,17 @@ class WatchedWorld(World):
         self.history = History(tuple(self.names))
         self.trace = Trace()
         self.lives: dict[str, Life] = {}
+        self._copies: dict[str, Life] = {}  # of those that run on copies of directories
         self._record = record
         self._judges = Judges(self.history)
-        self._reader = Reader(self.history)
+        self._viewer = Viewer(self, self.history, self._judges.agreement.order, self.tell)
         self._watched = {name: WatchedClock(self._loop) for name in self.names}
         self.clocks.update(self._watched)
         self._declared: dict[tuple[str, int], int] = {}
         self._left: dict[str, Left] = {}  # what each had at its end
         self._taken: dict[Snapshot, Left] = {}  # what was there in each
         self.holders = Holders(self.lives, self.nodes)
-        self._hashes: dict[tuple[int, int, int, int], bytes] = {}  # of all that was stamped
-        self._readers: set[asyncio.Task[None]] = set()  # who wait for a heal
+        self._making = Making()
         self._hurt: set[str] = set()  # nodes whose disks were damaged
         self._again: dict[str, tuple[Known, ...]] = {}
         self._reasons: dict[str, str] = {}  # why a node ends
@@ -91,7 +88,12 @@ class WatchedWorld(World):
         self._healed = False
         self._calm = False
         self._asker = Asker(
-            self, self.history, self.trace, self.lives, self._watched, self._reasons.get
+            self,
+            self.history,
+            self.trace,
+            ChainMap(self.lives, self._copies),
+            self._watched,
+            self._reasons.get,
         )
         self.history.marks.on_broken = lambda sentence: self.history.violations.append(
             Violation(self.loop_time(), "always", sentence)
@@ -132,19 +134,13 @@ class WatchedWorld(World):
         if self._healed:
             self.history.transfers.pulled_bytes += size
 
-    def made(self, held: Held) -> None:
-        """A commit was stamped."""
-        self._hashes[held.shard, held.key[2], held.seq, held.key[0]] = held.hash
+    def made(self, name: str, held: Held) -> None:
+        """A process stamped a commit."""
+        self._making.made(name, held)
 
     def given(self, name: str, commits: list[bytes]) -> None:
         """A node gave commits to another one: they have to be what was made."""
-        for body in commits:
-            commit = read_header(body)
-            made = self._hashes.get((commit.shard, commit.origin, commit.seq, commit.hlc))
-            if commit.hash != made:
-                self.history.healing.untrue.append(
-                    f"{name} gave commit {commit.seq} of log {commit.shard} as it never was"
-                )
+        self.history.healing.untrue += self._making.untrue(name, commits)
 
     def doubted(self, name: str) -> None:
         """A node sets aside what another process may have gone on with: it has it on disk."""
@@ -239,7 +235,8 @@ class WatchedWorld(World):
         super().began(name)
         self._calm = False
         if self.holders.is_copy(name):  # what it does is seen in the others
-            Life(name, 0, self.nodes[name], self).watch_copy()
+            life = self._copies[name] = Life(name, 0, self.nodes[name], self)
+            life.watch_copy()
             return
         node, history = self.nodes[name], self.history
         history.starts[name] += 1
@@ -271,12 +268,11 @@ class WatchedWorld(World):
         super().ended(name)
         reason = self._reasons.pop(name)
         if self.holders.is_copy(name):
+            self._copies.pop(name).end(reason)
+            self.history.lost_disks[name] = self.loop_time()  # nobody keeps its directory
             return
         life = self.lives[name]
-        life.over = True
-        for task, append in life.appends.items():
-            append.lost = reason
-            task.cancel()
+        life.end(reason)
         if life.appends and reason == "crash":
             self.history.marks.reach("an append was lost in a crash")
         self._left[name] = life.left()
@@ -341,8 +337,9 @@ class WatchedWorld(World):
     # -- clients ---------------------------------------------------------------------------------
 
     def append(self, name: str, draft: Draft, ack: str, timeout: float) -> asyncio.Task[None]:
-        """Let a client append at a node; what comes of it goes into the history."""
-        return self._asker.append(name, draft, ack, timeout)
+        """Let a client append at a node, or at a copy that runs: both say that they are it."""
+        served_by = [name, *(copy for copy in self._copies if self._runs_as[copy] == name)]
+        return self._asker.append(self.generator.choice(served_by), draft, ack, timeout)
 
     def look(self, name: str) -> None:
         """Read at a node."""
@@ -361,63 +358,10 @@ class WatchedWorld(World):
 
     def note_prefixes(self, name: str, when: str) -> list[Row]:
         """Read what a node has settled, as a reader would: all of it if it is not much."""
-        node = self.nodes[name]
-        counts = [node.history.mark(shard).commits for shard in range(self.config.shards)]
-        after = key_of_tail(self._judges.agreement.order, counts)
-        try:
-            rows = self._show(name, when, after)
-        except DamagedLog as error:
-            node.repair.notice(error)  # as whoever serves a reader does
-            if when == "read":
-                self._read_later(name, after)
-            return []
+        rows = self._viewer.prefixes(name, when)
         if when == "read":
-            self._note_digest(name)
-            self._note_holder(node)
-            self._read_within(node, rows)
-        return [row for of_shard in rows.values() for row in of_shard]
-
-    def _read_within(self, node: Node, rows: dict[int, list[Row]]) -> None:
-        """Read a stream from the middle of its last commit that has one."""
-        shown = [row for of_shard in rows.values() for row in of_shard if row.events > 1]
-        row = next((row for row in reversed(shown) if row.outcome in (ACCEPTED, KEPT)), None)
-        if row is None:
-            return
-        revision = row.first_revision + row.events // 2
-        place = next(iter(node.history.settled_places(row.stream, revision)), None)
-        first, events = (None, 0) if place is None else (place.first_revision, place.events)
-        self.history.reads.append(Read(node.me.name, row.stream, revision, first, events))
-
-    def _read_later(self, name: str, after: OrderKey) -> None:
-        """Wait for a heal as long as a reader has to."""
-        node = self.nodes[name]
-
-        async def show() -> None:
-            self._show(name, "read", after)
-
-        async def wait() -> None:
-            with suppress(DamagedLog, KeyError):  # it may end meanwhile
-                await node.repair.around(show)
-                self.history.marks.reach("a reader waited for a heal")
-
-        task = self._loop.create_task(wait(), context=self.contexts[name].copy())
-        self._readers.add(task)
-        task.add_done_callback(self._readers.discard)
-
-    def _show(self, name: str, when: str, after: OrderKey) -> dict[int, list[Row]]:
-        node, at, life = self.nodes[name], self.loop_time(), self.history.starts[name]
-        rows = self._reader.rows(node, self.config.shards, after)
-        for shard, shown in rows.items():
-            mark = node.history.mark(shard)
-            first = mark.commits - len(shown)
-            self.tell(Shown(at, name, life, when, shard, first, tuple(shown), mark.running))
+            self._note_holder(self.nodes[name])
         return rows
-
-    def _note_digest(self, name: str) -> None:
-        node = self.nodes[name]
-        counts = tuple(node.history.mark(s).commits for s in range(self.config.shards))
-        settled = digest(node)["settled"]
-        self.tell(Digested(self.loop_time(), name, counts, settled["hash"]))
 
     def _note_holder(self, node: Node) -> None:
         settling, beat = node.settler.settlement, self.config.tuning.heartbeat_seconds
@@ -445,10 +389,14 @@ class WatchedWorld(World):
             heartbeat=self.config.tuning.heartbeat_seconds,
             pulls=missing.pulls + history.healing.stretches,
             missing_bytes=missing.bytes + history.healing.bytes,
-            bandwidth=min(widths, default=None),
+            bandwidth=min([*widths, self.config.tuning.pull_bytes_per_second]),
             sync=max(disk.sync_seconds for disk in self.disks.values()),
             ahead=(milliseconds(latest) - EPOCH_MS) / 1000 - self.loop_time(),
         )
+
+    def note_bounds(self) -> None:
+        """Note how full the buffers of all nodes are, in the middle of what goes wrong."""
+        self.history.gauges += bounds_of(self.nodes)
 
     async def calm_down(self) -> None:
         """Let time pass until no node can have anything left of what was before."""
@@ -461,16 +409,17 @@ class WatchedWorld(World):
         history.absent |= {name for name in self.names if name not in self.nodes}
         for name in sorted(self.nodes):
             try:
-                rows = self._show(name, "final", (0, 0, 0))
+                rows = self._viewer.show(name, "final", (0, 0, 0))
             except DamagedLog as error:
                 history.healing.untrue.append(f"{name} is not healed: {error}")
                 continue
             history.final[name] = {shard: tuple(found) for shard, found in rows.items() if found}
             history.tentative[name] = names_of_tentative(self.nodes[name].history)
-            self._note_digest(name)
+            self._viewer.note_digest(name)
             self._note_alarms(self.lives[name])
             history.marks.reach("a member was changed", self.nodes[name].members.number > 1)
         self._note_trees()
+        history.marks.reach("a fork was refused", self._making.refused(self.nodes.values()))
         if history.unsettled is None:
             history.gauges += gauges_of(self.nodes, calm=self._calm)
         counts = self.network.counts

@@ -13,6 +13,7 @@ from anabranch.node.receipt import Receipt
 from anabranch.simulations.history import (
     Append,
     Body,
+    Comparison,
     Digested,
     Fed,
     Gauge,
@@ -124,6 +125,10 @@ def good():
         history.probes += [Probe(name, kind, 70.0, 70.5) for kind in ("append", "read")]
     history.gauges += [Gauge("ny1", "bytes in its outbox", 10, 10), Gauge("all", "tasks", 24, 24)]
     history.transfers = Transfers(sent=100, repeated=5, pulled_bytes=90, pulled_allowed=100)
+    history.comparisons = [
+        Comparison("ny1", 170, 4, 12, 2, 0),
+        Comparison("ny1", 1500, 1, 3, 2, 1),
+    ]
     history.whole_after, history.whole_within = [0.5, 3.0], 3.0
     return history
 

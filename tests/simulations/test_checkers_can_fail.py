@@ -18,12 +18,14 @@ from anabranch.simulations.checkers.calm import (
     nothing_waits_in_calm,
 )
 from anabranch.simulations.checkers.check import folded
+from anabranch.simulations.checkers.comparing import comparing_is_cheap
 from anabranch.simulations.checkers.conditions import conditions_hold
 from anabranch.simulations.checkers.conditions_met import conditions_are_checked
 from anabranch.simulations.checkers.convergence import all_converged, whole_within
 from anabranch.simulations.checkers.damage import damage_is_healed
 from anabranch.simulations.checkers.invention import nothing_invented
 from anabranch.simulations.checkers.kept import acknowledged_is_kept
+from anabranch.simulations.checkers.latest import latest_is_whole
 from anabranch.simulations.checkers.liveness import the_rest_goes_on
 from anabranch.simulations.checkers.loss import nothing_lost
 from anabranch.simulations.checkers.payloads import payloads_are_true
@@ -38,8 +40,10 @@ from anabranch.simulations.checkers.trees import trees_are_true
 from anabranch.simulations.history import (
     Append,
     Calm,
+    Comparison,
     Cut,
     Gauge,
+    Latest,
     Left,
     Read,
     Recovered,
@@ -70,6 +74,12 @@ from .good_history import (
 
 def test_a_good_history_is_good():
     assert violations(good()) == []
+
+
+def test_a_read_of_what_is_tentative_is_judged_by_all_that_is_held():
+    history = good()
+    tentative(history, *reversed(ROWS[1:]), settled_ids=[ROWS[0].id], shown=ROWS[1:5])
+    assert violations(history) == []
 
 
 # -- what can go wrong ---------------------------------------------------------------------------
@@ -313,6 +323,29 @@ def take_what_does_not_fit(history):
     append_of(history, B).revision = 5
 
 
+def tentative(history, *held, settled_ids=(), shown=None):
+    """ny1 has settled the first commit of s; `held` is tentative, and read by a client."""
+    shown = tuple(one for one in held if one.stream == "s") if shown is None else tuple(shown)
+    history.latest = [Latest("ny1", "s", 0, frozenset(settled_ids), held, shown)]
+
+
+def show_less_than_there_is(history):
+    tentative(history, *ROWS[1:5], shown=ROWS[1:4])
+
+
+def show_the_order_of_arrival(history):
+    tentative(history, *ROWS[1:5], shown=[ROWS[1], ROWS[3], ROWS[2], ROWS[4]])
+
+
+def show_what_does_not_fit(history):
+    tentative(history, ROWS[1], ROWS[2]._replace(outcome=ACCEPTED), settled_ids=[ROWS[0].id])
+
+
+def show_an_id_again_that_is_settled(history):
+    again = ROWS[3]._replace(outcome=ACCEPTED)
+    tentative(history, *ROWS[1:3], again, settled_ids=[ROWS[0].id])
+
+
 def begin_a_read_too_late(history):
     history.reads.append(Read("ny1", "t", 1, 2, 1))
 
@@ -323,6 +356,14 @@ def read_nothing(history):
 
 def pull_everything(history):
     history.transfers.pulled_bytes = 101
+
+
+def say_much_to_find_nothing(history):
+    history.comparisons.append(Comparison("ny1", 300, 4, 12, 2, 0))
+
+
+def name_the_whole_tree_for_one_commit(history):
+    history.comparisons.append(Comparison("ny1", 16 * 16 * 32, 1, 3, 2, 1))
 
 
 def send_everything_twice(history):
@@ -438,8 +479,14 @@ TABLE = [
     (conditions_are_checked, take_what_does_not_fit),
     (reads_are_whole, begin_a_read_too_late),
     (reads_are_whole, read_nothing),
+    (latest_is_whole, show_less_than_there_is),
+    (latest_is_whole, show_the_order_of_arrival),
+    (latest_is_whole, show_what_does_not_fit),
+    (latest_is_whole, show_an_id_again_that_is_settled),
     (catching_up_is_cheap, pull_everything),
     (catching_up_is_cheap, send_everything_twice),
+    (comparing_is_cheap, say_much_to_find_nothing),
+    (comparing_is_cheap, name_the_whole_tree_for_one_commit),
     (damage_is_healed, serve_from_a_damaged_disk),
     (damage_is_healed, leave_damage_that_was_refused),
     (trees_are_true, grow_another_tree),

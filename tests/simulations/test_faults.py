@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -41,3 +42,13 @@ def test_a_cluster_gets_over_it(kind, lasts):
 @pytest.mark.parametrize("kind", SIMULATED)
 def test_it_changes_what_happens(kind):
     assert run_plan(plan(Fault(kind, 1.5, 0.7, ("lon",)))).trace != run_plan(plan()).trace
+
+
+def test_a_copy_takes_appends_beside_its_original_and_of_two_commits_one_is_refused():
+    cut = Fault("cut", 1.2, 1.5, ("lon",))
+    forked = plan(cut, Fault("twin", 1.4, 1.0, ("lon",)))
+    outcome = run_plan(replace(forked, tuning=Tuning(all_confirm=True)))
+    assert outcome.violations == []
+    assert outcome.marks["a fork was refused"]
+    answered = {append.node for append in outcome.history.appends if append.receipt is not None}
+    assert answered == {"ny1", "lon1", "tok1", "lon1-1"}
