@@ -153,15 +153,21 @@ class SimTroubles(Troubles):
             disk.stall(seconds)
         return nothing
 
+    async def _write_fails(self, number: int, fault: Fault) -> Undo | None:
+        return await self._disk_fails(number, fault)
+
     async def _disk_fails(self, _: int, fault: Fault) -> Undo | None:
         names = [name for name in self._nodes(fault) if self._world.is_up(name)]
         for name in names:
-            self._world.disks[name].failing_syncs = True
+            disk = self._world.disks[name]
+            disk.failing_syncs = fault.kind == "disk-fails"
+            disk.failing_writes = fault.kind == "write-fails"
 
         async def undo() -> None:
             for name in names:
                 await self._world.crash(name)
-                self._world.disks[name].failing_syncs = False
+                disk = self._world.disks[name]
+                disk.failing_syncs = disk.failing_writes = False
                 await self._start(name)
 
         return undo if names else None

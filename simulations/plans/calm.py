@@ -35,6 +35,7 @@ def calm_of(plan: Plan) -> Calm | None:
 def _is_narrow(plan: Plan) -> bool:
     pull, push = plan.bounds.pull_bytes, plan.bounds.push_bytes
     narrow = plan.tuning.push_window_bytes < _WIDE_BYTES or (pull or _WIDE_BYTES) < _WIDE_BYTES
+    narrow |= plan.tuning.pull_bytes_per_second < _WIDE_BYTES
     narrow |= (push or _WIDE_BYTES) < _PUSH_BYTES  # one push in a round trip
     return narrow or any(road.bandwidth is not None for road in plan.roads)
 

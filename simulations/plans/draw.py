@@ -7,6 +7,7 @@ Each seed leaves most kinds of trouble out, so that those which are left meet ea
 from __future__ import annotations
 
 from dataclasses import replace
+from math import exp, log
 from random import Random as Generator
 
 from ...node.config import Tuning
@@ -29,6 +30,7 @@ _SHAPES: tuple[tuple[int, ...], ...] = (
     (2, 2, 1),
 )
 _FAMILIES = ("network", "clock", "disk", "node")
+_DRAWN = [kind for kind in SIMULATED if kind not in {"lose-disk", "write-fails"}]
 _FAULTS = (2, 4, 8, 14)
 _CLOCKS = (0.02, 0.15, 0.7, 1.5, 3.0)  # seconds; up to 0.25 either way nobody may refuse anything
 _AMOUNTS = {
@@ -75,6 +77,9 @@ _BESIDE = (
     "disk-slow",
     "disk-full",
 )
+_ANY_LIMITS = 0.2  # share of the runs in which all limits come from their whole ranges
+_FAILS_TO_WRITE = 0.5  # share of the disks that fail which do so when written to, not when synced
+_LOST_ALONE = 0.4  # share of the lost disks beside which nothing else goes wrong
 _FROZEN = 0.25  # share of faults that last until the heal
 
 
@@ -100,6 +105,9 @@ def plan_of(seed: int) -> Plan:
         trouble=luck.choice([0.5, 1.5, 3.0, 5.0]),
         frozen=luck.choice([0.3, 1.0]),
     )
+    limits = Generator(f"limits {seed}")
+    if limits.random() < _ANY_LIMITS:
+        plan = replace(plan, tuning=_any_tuning(limits), bounds=_any_bounds(limits))
     plan = replace(plan, clients=_clients(luck, plan))
     damage = Generator(f"damage {seed}")
     if len(plan.nodes) > 1 and damage.random() < _DAMAGED:
@@ -154,6 +162,37 @@ def _bounds(luck: Generator) -> Bounds:
     )
 
 
+def _between(luck: Generator, least: float, most: float) -> float:
+    """Small numbers as often as large ones, by their magnitude."""
+    return exp(luck.uniform(log(least), log(most)))
+
+
+def _any_tuning(luck: Generator) -> Tuning:
+    """From ranges as wide as a file may have them, but for what no short run would reach."""
+    return Tuning(
+        heartbeat_seconds=round(_between(luck, 0.02, 0.6), 3),
+        segment_bytes=round(_between(luck, 700, 100_000)),
+        push_window_bytes=round(_between(luck, 600, 1_000_000)),
+        pull_bytes_per_second=round(_between(luck, 4_096, 1 << 26)),
+        max_clock_offset_ms=round(_between(luck, 500, 5_000)),
+        compare_seconds=round(_between(luck, 0.1, 100.0), 2),
+        scrub_seconds=round(_between(luck, 1.0, 4_000.0), 1),
+    )
+
+
+def _any_bounds(luck: Generator) -> Bounds:
+    return Bounds(
+        push_bytes=round(_between(luck, 300, 100_000)),
+        pull_bytes=round(_between(luck, 300, 100_000)),
+        pull_logs=round(_between(luck, 1, 256)),
+        promises=round(_between(luck, 2, 64)),
+        settle_batch=round(_between(luck, 1, 512)),
+        roots=round(_between(luck, 2, 256)),
+        streams=round(_between(luck, 1, 1_000)),
+        compress_above_bytes=round(_between(luck, 100, 4_096)),
+    )
+
+
 def _roads(luck: Generator, sites: tuple[Site, ...]) -> tuple[Road, ...]:
     """Latencies of one kind for all, or as they were measured between places of the world."""
     names = [site.name for site in sites]
@@ -197,12 +236,20 @@ def _faults(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
     if kind < 0.1:
         return ()
     if kind < 0.1 + _LOST_DISKS and len(plan.nodes) > 1:
-        return (_fault(luck, plan, "lose-disk"),)
+        return _lost_disk(luck, plan)
     families = luck.sample(_FAMILIES, luck.randint(1, 4))
-    kinds = [one for one in SIMULATED if KINDS[one].family in families and one != "lose-disk"]
+    kinds = [one for one in _DRAWN if KINDS[one].family in families]
     kinds = luck.sample(kinds, luck.randint(1, min(6, len(kinds))))
     count = 1 if kind < 0.2 else luck.choice(_FAULTS)
     faults = [_fault(luck, plan, luck.choice(kinds)) for _ in range(count)]
+    return tuple(sorted(faults, key=lambda fault: (fault.at, fault.kind)))
+
+
+def _lost_disk(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
+    """A node comes back with nothing, in most runs beside other trouble that spares disks."""
+    faults = [_fault(luck, plan, "lose-disk")]
+    if luck.random() >= _LOST_ALONE:
+        faults += [_fault(luck, plan, kind) for kind in luck.sample(_BESIDE, 3)]
     return tuple(sorted(faults, key=lambda fault: (fault.at, fault.kind)))
 
 
@@ -224,6 +271,8 @@ def _fault(luck: Generator, plan: Plan, kind: str) -> Fault:
     if KINDS[kind].family != "network" and luck.random() < 0.8:
         where = where[:1]
     amount, every = _amount(luck, kind)
+    if kind == "disk-fails" and Generator(f"fails {plan.seed}").random() < _FAILS_TO_WRITE:
+        kind = "write-fails"
     return Fault(kind, at, lasts, tuple(where), towards, amount, every)
 
 

@@ -57,7 +57,9 @@ KINDS: dict[str, Kind] = {
     "join": Kind(
         "members", None, "", "a node that was not there from the start joins", only="simulated"
     ),
-    "misread": Kind("disk", 0.05, "share of reads", "reads give a wrong block now and then"),
+    "misread": Kind(
+        "disk", 0.05, "share of reads", "reads fail or give a wrong block now and then"
+    ),
     "bit-rot": Kind("disk", None, "", "a node stops; what lies on its disk is damaged meanwhile"),
     "live-rot": Kind("disk", None, "", "what lies on the disk of a running node is damaged"),
     "lose-segment": Kind(
@@ -69,7 +71,7 @@ KINDS: dict[str, Kind] = {
     "kill-at": _real("node", 1.0, "th time", "a process is killed at a named point"),
     "power": _real("node", None, "", "a node loses power: what was not synced is gone"),
     "crash-loop": _real("node", 3.0, "times", "a node is killed, and again while it starts"),
-    "write-fails": _real("disk", None, "", "a write to the log fails: the node has to end"),
+    "write-fails": Kind("disk", None, "", "a write to the log fails: the node has to end"),
     "write-full": _real("disk", None, "", "writes find no room, whatever the file system says"),
 }
 SIMULATED = tuple(name for name, of in KINDS.items() if of.only != "real")

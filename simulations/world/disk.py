@@ -87,7 +87,7 @@ class SimDisk:
         self.failing_syncs = False
         self.failing_writes = False
         self.lying = False  # what it confirms is not durable
-        self.misread = 0.0  # share of reads in which a block is wrong
+        self.misread = 0.0  # share of reads in which a block is wrong, or can't be read
         self.reads_right = False  # all the same
         self.crashed = 0  # how often; what was begun before a crash does nothing after it
         self.counts: Counter[str] = Counter()  # what crashes and wrong reads did
@@ -391,11 +391,14 @@ class SimDisk:
         file.synced = max(min(file.synced, offset), file.synced + len(now) - length)
 
     def _misread(self, name: str, offset: int, data: bytes) -> bytes:
-        """What was read, with one block as it is not on the disk."""
+        """What was read, with one block as it is not on the disk. Raises DamagedLog instead."""
         at = self._generator.randrange(offset, offset + len(data))
         start = max(offset, at - at % SECTOR_BYTES)
         stop = min(at - at % SECTOR_BYTES + SECTOR_BYTES, offset + len(data))
-        kind = self._generator.choice(("flip", "stale", "misplaced"))
+        kind = self._generator.choice(("flip", "stale", "misplaced", "error"))
+        if kind == "error":
+            self.counts["failed read"] += 1
+            raise DamagedLog(f"{name} can't be read at offset {start}: input/output error")
         wrong = self._spoiled(self._generator, kind, name, start, stop)
         self.counts["misread"] += wrong != data[start - offset : stop - offset]
         return data[: start - offset] + wrong + data[stop - offset :]

@@ -7,6 +7,7 @@ from collections import Counter
 from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.situations import situation_of
+from anabranch.storage.limits import MAX_CLOCK_OFFSET_MS
 
 PLANS = [plan_of(seed) for seed in range(600)]
 
@@ -45,3 +46,18 @@ def test_faults_begin_in_their_time_and_end_before_the_heal():
 
 def test_clusters_of_all_sizes_are_drawn():
     assert {len(plan.nodes) for plan in PLANS} == {1, 2, 3, 4, 5, 6}
+
+
+def test_in_one_run_in_five_limits_come_from_their_whole_ranges():
+    wide = [plan for plan in PLANS if plan.tuning.max_clock_offset_ms != MAX_CLOCK_OFFSET_MS]
+    assert 0.1 < len(wide) / len(PLANS) < 0.25
+    rates = [plan.tuning.pull_bytes_per_second for plan in wide]
+    assert min(rates) < 20_000
+    assert max(rates) > 10_000_000
+
+
+def test_a_disk_is_lost_beside_other_trouble():
+    plans = (plan_of(seed) for seed in range(600, 4500))
+    lost = [plan for plan in plans if any(fault.kind == "lose-disk" for fault in plan.faults)]
+    assert {len(plan.faults) for plan in lost} == {1, 4}
+    assert all("lose-segment" not in {fault.kind for fault in plan.faults} for plan in lost)
