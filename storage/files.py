@@ -27,6 +27,7 @@ class LogFiles:
         self._sealed = SealedFiles(disk)
         self.segments = segments_of(disk)
         self.gaps: list[Gap] = []  # known damage, in order
+        self.unlisted: set[int] = set()  # where sealed segments begin whose directory is damaged
         self.torn: Torn | None = None  # what the last scan found at the end
         self.link: int | None = None  # the checksum that the next record must name, once known
 
@@ -43,6 +44,7 @@ class LogFiles:
     def exchange(self, segment: Segment) -> None:
         """Put a segment in place of the one that begins where it does, or at the end."""
         self._sealed.forget(segment.name)
+        self.unlisted.discard(segment.base)
         if not self.segments or self.segments[-1].base < segment.base:
             self.segments.append(segment)
             return
@@ -204,7 +206,14 @@ class LogFiles:
             yield position - counted
 
     def _check_sealed(self, segment: Segment) -> Iterator[Found | Gap | int]:
-        directory = self._sealed.directory(segment.name, segment.base, segment.end)
+        directory = self._sealed.stored(segment.name, segment.base)
+        if directory is not None:
+            self.unlisted.discard(segment.base)
+        else:
+            directory = self._sealed.directory(segment.name, segment.base, segment.end)
+            if directory.places and segment.base not in self.unlisted:  # else all is a gap
+                self.unlisted.add(segment.base)
+                yield Gap(segment.end, segment.end)  # where it says that it stands: no records do
         for gap in directory.gaps:
             if self.note(Gap(*gap)):
                 yield Gap(*gap)

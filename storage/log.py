@@ -100,8 +100,9 @@ class Log:
 
     @property
     def gaps(self) -> list[Gap]:
-        """What is known to be damaged, in order."""
-        return list(self.files.gaps)
+        """What is known to be damaged, in order; a directory of blocks is an empty range."""
+        unlisted = [one.end for one in self.files.segments if one.base in self.files.unlisted]
+        return sorted([*self.files.gaps, *(Gap(end, end) for end in unlisted)])
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -350,7 +351,7 @@ class Log:
                 self._disk.remove(RESERVE)
 
     async def next_segment(self) -> None:
-        """Return when a segment has been begun since this was last called."""
+        """Return when a segment was begun, or a directory found damaged, since the last call."""
         await self._begun.wait()
         self._begun.clear()
 
@@ -370,7 +371,12 @@ class Log:
 
         Yields good records, newly found damage, and about each block the bytes that were read.
         """
-        return self.files.check(base, self.durable)
+        known = base in self.files.unlisted
+        for found in self.files.check(base, self.durable):
+            if not known and base in self.files.unlisted:
+                known = True
+                self._begun.set()  # the sealer makes the directory anew
+            yield found
 
 
 def _no_room() -> DiskFull:

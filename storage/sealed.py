@@ -90,9 +90,10 @@ def _fits(directory: Directory, base: int) -> bool:
 
 def directory_of(disk: Disk, name: str, base: int, end: int) -> Directory:
     """The directory of a sealed segment, or what its blocks tell where that is damaged."""
-    found = stored_directory(disk, name, base)
-    if found is not None:
-        return found
+    return stored_directory(disk, name, base) or _searched_directory(disk, name, base, end)
+
+
+def _searched_directory(disk: Disk, name: str, base: int, end: int) -> Directory:
     places = tuple(_blocks_in(disk, name, base, end))
     gaps, position = [], base
     for place in places:
@@ -174,13 +175,26 @@ class SealedFiles:
 
     def directory(self, name: str, base: int, end: int) -> Directory:
         """What is where in a sealed segment. Raises DamagedLog if a newer version wrote it."""
-        found = self._directories.get(name)
+        found = self._directories.get(name) or self.stored(name, base)
         if found is None:
-            found = self._directories[name] = directory_of(self._disk, name, base, end)
-            if len(self._directories) > DIRECTORIES_CACHED_MAX:
-                self._directories.popitem(last=False)
+            found = _searched_directory(self._disk, name, base, end)
+            self._keep(name, found)
         self._directories.move_to_end(name)
         return found
+
+    def stored(self, name: str, base: int) -> Directory | None:
+        """The directory as the disk gives it now; None, and nothing is remembered, if damaged."""
+        found = stored_directory(self._disk, name, base)
+        if found is None:
+            self.forget(name)
+        else:
+            self._keep(name, found)
+        return found
+
+    def _keep(self, name: str, directory: Directory) -> None:
+        self._directories[name] = directory
+        if len(self._directories) > DIRECTORIES_CACHED_MAX:
+            self._directories.popitem(last=False)
 
     def block(self, name: str, place: Place) -> Block:
         """A block, from the cache if it is there. Raises DamagedLog."""

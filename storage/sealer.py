@@ -69,12 +69,13 @@ class Sealer:
 
     async def run(self) -> None:
         """Seal what can be sealed, until cancelled. A disk that confirms nothing ends the log."""
-        mended = False  # once: what is damaged later the next start finds
+        looked = False  # once: what is damaged later the scrub finds
         while True:
             try:
-                if not mended:
-                    await self.mend_all()
-                    mended = True
+                if not looked:
+                    await self._look_at_all()
+                    looked = True
+                await self._mend_known()
                 await self.seal_all()
                 await self._log.next_segment()
             except SyncFailed as error:
@@ -149,16 +150,27 @@ class Sealer:
 
     async def mend_all(self) -> None:
         """Make damaged directories anew where no block is missing. Raises DiskError."""
-        for segment in self._log.files.segments[:-1]:  # where the last one ends it alone can tell
+        await self._look_at_all()
+        await self._mend_known()
+
+    async def _look_at_all(self) -> None:
+        for segment in list(self._log.files.segments):
             if segment.sealed and not stored_directory(self._disk, segment.name, segment.base):
-                await self._mend(segment)
+                self._log.files.unlisted.add(segment.base)
             await asyncio.sleep(0)
+
+    async def _mend_known(self) -> None:
+        damaged = self._log.files.unlisted - self._unreadable
+        for segment in self._log.files.segments[:-1]:  # where the last one ends it alone can tell
+            if segment.base in damaged:
+                await self._mend(segment)
 
     async def _mend(self, segment: Segment) -> None:
         name = temporary_name(segment.base)
         self._remove(name)
         old = directory_of(self._disk, segment.name, segment.base, segment.end)
         if old.gaps or not old.places:  # nobody can tell which of them had been set aside
+            self._unreadable.add(segment.base)
             return
         if self._disk.free() < self._disk.size(segment.name) + DISK_RESERVE_BYTES:
             raise DiskFull(f"no room to mend {segment.name}; free some space")
@@ -167,6 +179,7 @@ class Sealer:
         except DamagedLog as error:
             _log.warning("the directory of %s is damaged, and stays so: %s", segment.name, error)
             self._remove(name)
+            self._unreadable.add(segment.base)
             return
         except DiskFull:
             self._remove(name)
@@ -176,6 +189,7 @@ class Sealer:
         self._disk.rename(name, segment.name)
         self._log.files.exchange(segment)
         self._disk.sync_names(FOLDER)
+        _log.warning("the directory of %s was damaged; it was made anew", segment.name)
 
     async def _copy(self, segment: Segment, name: str, blocks: tuple[Place, ...]) -> Directory:
         """Write good blocks and a directory for them, sync and compare. Raises DamagedLog."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from anabranch.node.config import Tuning
+from anabranch.node.metrics import metrics
 from anabranch.node.node import Node
 from anabranch.node.status import status
 from anabranch.simulations.world.world import World
@@ -171,3 +172,21 @@ async def test_what_was_read_wrong_for_a_while_is_found_again_by_the_scrub():
         await node.scrub.read_all()
         await asyncio.sleep(1)
         assert node.store.missing() == missing
+
+
+@in_virtual_time
+async def test_the_end_of_a_sealed_segment_that_rots_is_found_and_said_and_made_anew():
+    slow = Tuning(segment_bytes=1500, scrub_seconds=1e9, compare_seconds=1e9)
+    world = await world_of(20, slow)
+    node, disk = world.nodes["ny1"], world.disks["ny1"]
+    segment = next(one for one in node.log.files.segments if one.sealed)
+    whole = disk.read(segment.name, 0, disk.size(segment.name))
+    disk.flip(segment.name, len(whole) - 1)
+    await node.scrub.read_all()
+    assert (node.scrub.found, node.repair.found) == (1, 1)
+    assert status(node)["repair"]["damaged_ranges"] == [{"position": segment.end, "bytes": 0}]
+    assert b"anabranch_damaged_ranges 1.0" in metrics(node)
+    await asyncio.sleep(1)
+    assert disk.read(segment.name, 0, len(whole)) == whole
+    assert status(node)["repair"]["damaged_ranges"] == []
+    assert node.store.missing() == node.store.holes.healed == 0

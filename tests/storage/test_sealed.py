@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from random import Random
 from unittest.mock import patch
@@ -17,6 +18,7 @@ from anabranch.storage.commit import Draft, pack, read_header, read_payloads, sl
 from anabranch.storage.errors import BadFrame, DamagedLog
 from anabranch.storage.limits import BLOCKS_CACHED_BYTES
 from anabranch.storage.record import COMMIT, HEADER_BYTES, parse
+from anabranch.storage.sealer import Sealer
 from anabranch.storage.segment import Found, Gap
 
 from .logs import Watched, bodies_of, files_of
@@ -324,3 +326,41 @@ def test_a_check_that_a_sealer_overtakes_finds_no_damage():
         assert {one.kind for one in watched.found} >= {COMMIT}
 
     run(story())
+
+
+@pytest.mark.parametrize("part", ["footer", "directory"])
+def test_a_check_reads_the_directory_from_the_disk_and_the_sealer_makes_it_anew(part):
+    before, records, name = small()
+
+    async def story() -> None:
+        disk = before.clone()
+        whole, watched = files_of(disk)[name], Watched(disk)
+        log, segment = watched.log, watched.log.files.segments[0]
+        assert log.read(records[0][0], len(records[0][1])) == records[0][1]  # it is in memory
+        sealer = asyncio.get_running_loop().create_task(Sealer(disk, log).run())
+        await asyncio.sleep(1)
+        at = len(whole) - 1 if part == "footer" else len(whole) - HEADER_BYTES - 3
+        disk.flip(name, at)
+        directory = Gap(segment.end, segment.end)  # no byte of the log stands there
+        for found in ([directory], []):
+            assert [one for one in log.check(segment.base) if isinstance(one, Gap)] == found
+            assert log.gaps == [directory], "it is told once, and known until it is mended"
+        assert all(served(watched, records)), "its blocks were found without it"
+        await asyncio.sleep(1)
+        assert files_of(disk)[name] == whole
+        assert log.gaps == []
+        assert not any(isinstance(one, Gap) for one in log.check(segment.base))
+        sealer.cancel()
+
+    run(story())
+
+
+def test_a_check_of_what_is_whole_reads_the_directory_once_for_all_blocks():
+    disk, _, name = small()
+    watched = Watched(disk)
+    places = watched.log.files._sealed.directory(name, 0, watched.log.files.segments[0].end).places
+    reads: list[str] = []
+    read = disk.read
+    with patch.object(disk, "read", lambda *a: (reads.append(a[0]), read(*a))[1]):
+        list(watched.log.check(0))
+    assert reads == [name] * (2 + len(places)), "footer and directory, then the blocks"
