@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -69,6 +70,12 @@ class Directory(NamedTuple):
     places: tuple[Place, ...]
     gaps: tuple[tuple[int, int], ...]
     link: int
+
+    def holding(self, position: int) -> Place | None:
+        """The block that holds a position of the log."""
+        number = bisect_right(self.places, position, key=attrgetter("position")) - 1
+        place = self.places[number] if number >= 0 else None
+        return place if place is not None and position < place.end else None
 
 
 _decode_directory = msgspec.msgpack.Decoder(Directory).decode

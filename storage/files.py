@@ -10,13 +10,14 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from operator import attrgetter
 
+from .block import Directory, Place
 from .disk import Disk
 from .errors import BadFrame, DamagedLog
 from .limits import BLOCK_BYTES
 from .record import HEADER_BYTES, intact, parse
 from .scan import Scan, SealedScan, records_of
 from .sealed import SealedFiles, load
-from .segment import Found, Gap, Segment, Torn, merged, segments_of
+from .segment import Found, Gap, Segment, Torn, merged, segments_of, without
 
 
 class LogFiles:
@@ -128,10 +129,8 @@ class LogFiles:
         return body if good else None
 
     def _read_sealed(self, segment: Segment, position: int, length: int) -> bytes:
-        directory = self._sealed.directory(segment.name, segment.base, segment.end)
-        number = bisect_right(directory.places, position, key=attrgetter("position")) - 1
-        place = directory.places[number] if number >= 0 else None
-        if place is None or position >= place.end:
+        place = self._place(segment, position)
+        if place is None:
             gap = Gap(position, min(position + HEADER_BYTES + length, segment.end))
             raise self._damaged(
                 gap, f"{segment.name}: position {position:#x} was damaged when it was sealed"
@@ -154,6 +153,22 @@ class LogFiles:
             position,
             place.end,
         )
+
+    def _place(self, segment: Segment, position: int) -> Place | None:
+        """The block that holds a position. What was not found by reading may be there by now."""
+        directory = self._sealed.directory(segment.name, segment.base, segment.end)
+        place = directory.holding(position)
+        searched = self._sealed.searched.get(segment.name)
+        if place is None and searched is not None:
+            directory = self._sealed.stored(segment.name, segment.base) or directory
+            self._regained(searched, directory)
+            place = directory.holding(position)
+        return place
+
+    def _regained(self, before: Directory, now: Directory) -> None:
+        """Forget damage that a directory does not tell of any more: it had been read wrong."""
+        for gap in set(before.gaps) - set(now.gaps):
+            self.gaps = without(self.gaps, Gap(*gap))
 
     def _damaged(self, gap: Gap, message: str) -> DamagedLog:
         self.note(gap)
@@ -206,14 +221,18 @@ class LogFiles:
             yield position - counted
 
     def _check_sealed(self, segment: Segment) -> Iterator[Found | Gap | int]:
+        searched = self._sealed.searched.get(segment.name)
         directory = self._sealed.stored(segment.name, segment.base)
         if directory is not None:
             self.unlisted.discard(segment.base)
         else:
+            self._sealed.forget(segment.name)
             directory = self._sealed.directory(segment.name, segment.base, segment.end)
             if directory.places and segment.base not in self.unlisted:  # else all is a gap
                 self.unlisted.add(segment.base)
                 yield Gap(segment.end, segment.end)  # where it says that it stands: no records do
+        if searched is not None:
+            self._regained(searched, directory)
         for gap in directory.gaps:
             if self.note(Gap(*gap)):
                 yield Gap(*gap)

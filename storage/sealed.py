@@ -170,6 +170,7 @@ class SealedFiles:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._directories: OrderedDict[str, Directory] = OrderedDict()
+        self.searched: dict[str, Directory] = {}  # directories that blocks told: not the last word
         self._blocks: OrderedDict[tuple[str, int], tuple[Block, int]] = OrderedDict()
         self._bytes = 0
 
@@ -177,17 +178,16 @@ class SealedFiles:
         """What is where in a sealed segment. Raises DamagedLog if a newer version wrote it."""
         found = self._directories.get(name) or self.stored(name, base)
         if found is None:
-            found = _searched_directory(self._disk, name, base, end)
+            found = self.searched[name] = _searched_directory(self._disk, name, base, end)
             self._keep(name, found)
         self._directories.move_to_end(name)
         return found
 
     def stored(self, name: str, base: int) -> Directory | None:
-        """The directory as the disk gives it now; None, and nothing is remembered, if damaged."""
+        """The directory as the disk gives it now; None if it is damaged."""
         found = stored_directory(self._disk, name, base)
-        if found is None:
-            self.forget(name)
-        else:
+        if found is not None:
+            self.searched.pop(name, None)
             self._keep(name, found)
         return found
 

@@ -133,3 +133,9 @@ def merged(gaps: Iterable[Gap]) -> list[Gap]:
         else:
             found.append(gap)
     return found
+
+
+def without(gaps: Iterable[Gap], hole: Gap) -> list[Gap]:
+    """The same ranges but for what lies in another one."""
+    parts = ((Gap(a, min(b, hole.position)), Gap(max(a, hole.end), b)) for a, b in gaps)
+    return [part for pair in parts for part in pair if part.position < part.end]

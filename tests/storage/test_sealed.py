@@ -19,7 +19,7 @@ from anabranch.storage.errors import BadFrame, DamagedLog
 from anabranch.storage.limits import BLOCKS_CACHED_BYTES
 from anabranch.storage.record import COMMIT, HEADER_BYTES, parse
 from anabranch.storage.sealer import Sealer
-from anabranch.storage.segment import Found, Gap
+from anabranch.storage.segment import Found, Gap, merged, without
 
 from .logs import Watched, bodies_of, files_of
 from .sealing import commit_of, seal, sealed_disk, written
@@ -364,3 +364,48 @@ def test_a_check_of_what_is_whole_reads_the_directory_once_for_all_blocks():
     with patch.object(disk, "read", lambda *a: (reads.append(a[0]), read(*a))[1]):
         list(watched.log.check(0))
     assert reads == [name] * (2 + len(places)), "footer and directory, then the blocks"
+
+
+class Mute(SimDisk):
+    """A disk that can't read some of its files."""
+
+    unread: frozenset[str] = frozenset()
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        if name in self.unread:
+            raise DamagedLog(f"{name} can't be read: input/output error")
+        return super().read(name, offset, length)
+
+
+@pytest.mark.parametrize("rotten", [False, True])
+@pytest.mark.parametrize("by", ["a read", "a check"])
+def test_a_directory_that_could_not_be_read_is_as_good_as_ever_when_the_disk_answers(by, rotten):
+    before, records, name = small()
+    disk = Mute(Random(0))
+    for file, data in files_of(before).items():
+        disk.append(file, data)
+    if rotten:
+        disk.flip(name, disk.size(name) - 1)
+    watched = Watched(disk)
+    segment = watched.log.files.segments[0]
+    watched.log.files.exchange(segment)  # so nothing of it is in memory
+    disk.unread = frozenset({name})
+    assert served(watched, records) == [position >= segment.end for position, _ in records]
+    assert watched.log.gaps
+    disk.unread = frozenset()
+    if by == "a check":
+        gaps = [one for one in watched.log.check(segment.base) if isinstance(one, Gap)]
+        assert gaps == [Gap(segment.end, segment.end)] * rotten
+    if by == "a check" or not rotten:  # else the next check searches for its blocks again
+        assert all(served(watched, records))
+        assert watched.log.files.gaps == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9))), st.integers(0, 30), st.data())
+def test_ranges_without_another_one(ranges, start, data):
+    end = data.draw(st.integers(start + 1, 40))
+    gaps = merged(Gap(position, position + length) for position, length in ranges)
+    left = without(gaps, Gap(start, end))
+    inside = {at for gap in gaps for at in range(*gap)}
+    assert {at for gap in left for at in range(*gap)} == inside - {*range(start, end)}
+    assert merged(left) == left
