@@ -32,16 +32,30 @@ from .record import (
 )
 
 
-def sealed_end(disk: Disk, name: str, base: int, *, search: bool = False) -> int | None:
-    """Where in the log a sealed segment ends; None if its directory is damaged.
-
-    With `search`, as its blocks say.
-    """
+def sealed_end(disk: Disk, name: str, base: int) -> int | None:
+    """Where in the log a sealed segment ends; None if its directory is damaged."""
     directory = stored_directory(disk, name, base)
-    if directory is not None:
-        return directory.end
-    places = list(_blocks_in(disk, name, base, None)) if search else []
-    return places[-1].end if places else base if search else None
+    return None if directory is None else directory.end
+
+
+def searched_end(disk: Disk, name: str, base: int) -> int:
+    """The same where no segment follows: as the frame of the directory says, or the footer.
+
+    Raises DamagedLog if neither can: its last blocks may be missing, and the log would go on where
+    they stood, with sequences and positions that others have been told.
+    """
+    places = list(_blocks_in(disk, name, base, None))
+    end, behind = (places[-1].end, places[-1].offset + places[-1].stored) if places else (base, 0)
+    footer = max(0, _size(disk, name) - HEADER_BYTES)
+    for kind, offset in ((DIRECTORY, behind), (FOOTER, footer)):
+        header = parse(read_around(disk, name, offset, HEADER_BYTES))
+        if header is not None and header.kind == kind and header.position >= end:
+            return header.position
+    raise DamagedLog(
+        f"{name} is the last segment, and its end can't be read: nothing tells where it ends, so "
+        "nothing can be written behind it. Nothing was changed. Look at the disk, or restore the "
+        "file from a copy; or start this node with an empty directory beside healthy peers"
+    )
 
 
 def stored_directory(disk: Disk, name: str, base: int) -> Directory | None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from .disk import Disk
 from .errors import DamagedLog
-from .sealed import sealed_end
+from .sealed import sealed_end, searched_end
 
 FOLDER: Final = "log"
 QUARANTINE: Final = "quarantine"  # what was damaged when its segment was sealed
@@ -118,7 +118,7 @@ def _segment(disk: Disk, base: int, forms: set[str], until: int | None) -> Segme
         name = sealed_name(base)
         end = sealed_end(disk, name, base)
         if end is None and forms == {"sealed"}:  # its blocks will be searched for
-            end = until if until is not None else sealed_end(disk, name, base, search=True)
+            end = until if until is not None else searched_end(disk, name, base)
         if end is not None:
             return Segment(base, end - base, sealed=True)
     return Segment(base, disk.size(segment_name(base)))

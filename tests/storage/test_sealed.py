@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.loop import run
 from anabranch.storage import sealer as sealer_module
+from anabranch.storage.block import Place
 from anabranch.storage.commit import Draft, pack, read_header, read_payloads, slim, stamped, whole
 from anabranch.storage.errors import BadFrame, DamagedLog
 from anabranch.storage.limits import BLOCKS_CACHED_BYTES
 from anabranch.storage.record import COMMIT, HEADER_BYTES, parse
+from anabranch.storage.sealed import stored_directory
 from anabranch.storage.sealer import Sealer
 from anabranch.storage.segment import Found, Gap, merged, without
 
@@ -268,6 +270,81 @@ def test_a_log_that_ends_with_a_sealed_segment_goes_on_in_a_new_one():
     run(story())
 
 
+class Mute(SimDisk):
+    """A disk that can't read some of its files, or can't even open them."""
+
+    unread: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
+
+    def size(self, name: str) -> int:
+        if name in self.closed:
+            raise DamagedLog(f"{name} can't be opened: input/output error")
+        return super().size(name)
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        if name in self.unread | self.closed:
+            raise DamagedLog(f"{name} can't be read: input/output error")
+        return super().read(name, offset, length)
+
+
+def ends_sealed() -> tuple[Mute, str, tuple[Place, ...]]:
+    """A log whose last segment is sealed: somebody has taken away what followed it."""
+    before, _, name = small()
+    disk = Mute(Random(0))
+    disk.append(name, files_of(before)[name])
+    directory = stored_directory(disk, name, 0)
+    assert directory is not None and len(directory.places) == 4
+    return disk, name, directory.places
+
+
+def behind(places: tuple[Place, ...]) -> int:
+    return places[-1].offset + places[-1].stored
+
+
+async def goes_on(disk: SimDisk) -> int:
+    """Append to a log; where."""
+    watched = Watched(disk)
+    watched.log.start()
+    (position,) = await watched.write_group([b"more"])
+    await watched.log.close()
+    return position
+
+
+@pytest.mark.parametrize("damage", ["closed", "unread", "cut", "cut to a block", "rotten"])
+def test_a_log_does_not_go_on_within_a_last_segment_whose_end_nobody_can_tell(damage):
+    disk, name, places = ends_sealed()
+    whole, found = files_of(disk)[name], Watched(disk.clone()).found
+    if damage in ("closed", "unread"):
+        setattr(disk, damage, frozenset({name}))
+    elif damage == "rotten":
+        disk.flip(name, len(whole) - 1)
+        disk.flip(name, behind(places))
+    else:
+        disk.truncate(name, len(whole) // 3 if damage == "cut" else places[0].stored)
+    with pytest.raises(DamagedLog, match="nothing tells where it ends"):
+        run(goes_on(disk))
+    assert [f"log/{one}" for one in disk.list("log")] == [name], "nothing was written"
+    disk.closed = disk.unread = frozenset()
+    disk.truncate(name, 0)
+    disk.append(name, whole)
+    assert Watched(disk).found == found
+
+
+@pytest.mark.parametrize("damage", ["directory", "footer", "last block and directory", "all but"])
+def test_one_of_the_two_frames_at_its_end_tells_where_a_last_sealed_segment_ends(damage):
+    disk, name, places = ends_sealed()
+    end = places[-1].end
+    lost = {"last block and directory": places[-1:], "all but": places}.get(damage, ())
+    disk.flip(name, disk.size(name) - 1 if damage == "footer" else behind(places))
+    for place in lost:
+        disk.flip(name, place.offset)
+    watched = Watched(disk)
+    assert watched.gaps == ([(lost[0].position, end)] if lost else [])
+    assert watched.log.end == end
+    assert run(goes_on(disk)) > end
+    assert Watched(disk).found[-1].body == b"more"
+
+
 def test_a_sealed_segment_of_a_newer_version_is_refused():
     disk, _, name = small()
     newer = disk.clone()
@@ -364,17 +441,6 @@ def test_a_check_of_what_is_whole_reads_the_directory_once_for_all_blocks():
     with patch.object(disk, "read", lambda *a: (reads.append(a[0]), read(*a))[1]):
         list(watched.log.check(0))
     assert reads == [name] * (2 + len(places)), "footer and directory, then the blocks"
-
-
-class Mute(SimDisk):
-    """A disk that can't read some of its files."""
-
-    unread: frozenset[str] = frozenset()
-
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        if name in self.unread:
-            raise DamagedLog(f"{name} can't be read: input/output error")
-        return super().read(name, offset, length)
 
 
 @pytest.mark.parametrize("rotten", [False, True])
