@@ -16,6 +16,7 @@ from ..storage.disk import FileDisk
 from ..storage.errors import DamagedIndex
 from ..storage.files import LogFiles
 from ..storage.index_rocks import RocksIndex
+from ..storage.segment import FOLDER
 from ..storage.verify import Finding, Progress, repair, verify
 from .errors import CommandError
 from .options import AsJson
@@ -126,13 +127,17 @@ def _check_index(disk: FileDisk, tell: Tell, verdict: Verdict) -> None:
         return
     try:
         index = RocksIndex.to_look_at(path)
-        check = IndexCheck(index, LogFiles(disk).read)
+        check = IndexCheck(index, files := LogFiles(disk))
         for found in check.run():
             if found is None:
                 tell(INDEX, check.commits, 0)
             else:
                 verdict.index.append(found)
         verdict.settled, verdict.unreadable = check.commits, check.unreadable
+        if check.synced > files.end:
+            what = "missing: the log has lost its end, which the index knows to have been on disk"
+            finding = Finding(FOLDER, 0, files.end, check.synced - files.end, what)
+            verdict.findings.append(finding)
     except DamagedIndex as error:
         verdict.index.append(str(error))
 

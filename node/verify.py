@@ -8,34 +8,45 @@ places, sequences, ids, streams, conflicts, the inner nodes of the trees, and ho
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
+from ..gossip.epochs import kept_epoch
 from ..gossip.frontier import LogKey
 from ..storage import keys
 from ..storage.commit import Commit, read_header
 from ..storage.errors import BadFrame, DamagedLog
+from ..storage.files import LogFiles
 from ..storage.index import Index
 from ..storage.keys import Place
-from ..storage.merkle import Tree
+from ..storage.merkle import FANOUT, Tree
+from ..storage.record import COMMIT
+from ..storage.segment import Gap
+from ..storage.state import read_state
 from .fold import ACCEPTED, KEPT, REJECTED
 
 REMEDY: Final = "delete the folder `index`: the node rebuilds it from the log"
+_COUNTED: Final = (b"q", b"c", b"s", b"x", b"n")  # entries that come with commits
+_NUMBERS: Final = (keys.SCRUBBED, keys.SYNCED, keys.REPLAY_FROM)
+_NEEDED: Final = (keys.STATE, keys.SYNCED, keys.REPLAY_FROM)  # once anything is settled
+_Entry = tuple[bytes, bytes]
 _sha256 = hashlib.sha256
 
 
 class IndexCheck:
-    """Checks one index against the bodies of a log; `read` gives the body at a position."""
+    """Checks one index against a log."""
 
-    def __init__(self, index: Index, read: Callable[[int, int], bytes]) -> None:
+    def __init__(self, index: Index, files: LogFiles) -> None:
         self._index = index
-        self._read = read
+        self._files = files
         self._trees: dict[LogKey, Tree] = {}
         self._running: dict[int, bytes] = {}
         self._events: Counter[int] = Counter()
         self._due: Counter[bytes] = Counter()  # how many entries of each kind there should be
         self._names: dict[str, int] = {}
+        self._newest: Counter[int] = Counter()  # the last settled stamp of each shard
         self.commits = 0  # looked at
         self.unreadable = 0  # commits whose records the log can't give
         self.places: dict[int, int] = {}  # how many settled commits of each shard
@@ -43,22 +54,26 @@ class IndexCheck:
     def run(self) -> Iterator[str | None]:
         """What is wrong, in sentences; None now and then on the way."""
         for key, value in self._index.scan(b"e", b"f"):
-            place = keys.place(value)
-            yield from self._check(key, place)
+            try:
+                yield from self._check(key, keys.place(value))
+            except struct.error:
+                yield f"{_described(key)} is no place"
             self.commits += 1
             if self.commits % 1000 == 0:
                 yield None
-        yield from self._check_marks()
-        yield from self._check_counts()
+        if not self.unreadable:  # else nobody can say what is missing, and what is too much
+            yield from self._check_names()
+            yield from self._check_entries()
 
     def _check(self, order: bytes, place: Place) -> Iterator[str]:
         where = f"the settled commit at {place.position:#x}"
         self.places[place.shard] = self.places.get(place.shard, 0) + 1
         try:
-            commit = read_header(self._read(place.position, place.length))
-        except (DamagedLog, BadFrame):
+            commit = read_header(self._files.read(place.position, place.length))
+        except (DamagedLog, BadFrame):  # the log's own check names it
             self.unreadable += 1
-            return  # the log's own check names it
+            self._grow_unread((place.shard, place.origin))
+            return
         key = (commit.hlc, place.priority, commit.origin)
         if order != keys.order_key(key) or (commit.shard, commit.count) != (
             place.shard,
@@ -66,9 +81,10 @@ class IndexCheck:
         ):
             yield f"{where} is not the one that the index means"
             return
+        self._newest[place.shard] = commit.hlc
         for expected, found, what in self._entries(order, place, commit):
             if expected != found:
-                yield f"{where}: its {what} is wrong"
+                yield f"{where}: its {what} is {'missing' if found is None else 'wrong'}"
         yield from self._grow(commit, where)
         running = self._running.get(place.shard, bytes(32))
         text = b"%s%s%d:%d" % (running, commit.hash, place.outcome, place.first_revision)
@@ -108,33 +124,181 @@ class IndexCheck:
             return
         for level, index, node in tree.append(commit.hash):
             self._due[b"t"] += 1
-            if self._index.get(keys.tree_key(*log, level, index)) != node:
+            found = self._index.get(keys.tree_key(*log, level, index))
+            if found != node:
                 yield (
-                    f"node {index} of level {level} is wrong in the Merkle tree of shard {log[0]} "
-                    f"and origin {log[1]:016x}"
+                    f"node {index} of level {level} is {'missing' if found is None else 'wrong'} "
+                    f"in the Merkle tree of shard {log[0]} and origin {log[1]:016x}"
                 )
 
-    def _check_marks(self) -> Iterator[str]:
-        if self.unreadable:
-            return
-        for key, value in self._index.scan(b"w", b"x"):
-            mark, shard = keys.mark(value), int.from_bytes(key[1:], "big")
-            mine = (self.places.get(shard, 0), self._events[shard])
-            if (mark.commits, mark.events) != mine:
-                yield f"shard {shard} has {mine[0]} settled commits, its mark says {mark.commits}"
-            elif mark.running != self._running.get(shard, bytes(32)):
-                yield f"the running hash of shard {shard} is not that of its settled commits"
+    def _grow_unread(self, log: LogKey) -> None:
+        """What follows a commit that can't be read is no less right."""
+        tree = self._trees.setdefault(log, Tree())
+        value = self._index.get(keys.log_key(*log, tree.size + 1))
+        if value is not None:
+            tree.append(keys.leaf_in(value))
 
-    def _check_counts(self) -> Iterator[str]:
-        """Whether there is anything in the index that no commit explains."""
-        if self.unreadable:
-            return
+    @property
+    def synced(self) -> int:
+        """Up to where the log was on disk. Where it ends before, the index is not to blame."""
+        value = self._index.get(keys.SYNCED)
+        return 0 if value is None or len(value) != len(keys.number_value(0)) else keys.number(value)
+
+    # -- all entries, whether or not a commit leads to them ----------------------------------------
+
+    def _check_names(self) -> Iterator[str]:
         self._due[b"n"] = len(self._names)
         for name, revision in self._names.items():
             if self._index.get(keys.name_key(name)) != keys.number_value(revision):
                 yield f"the last revision of stream {name!r} is not {revision}"
-        for kind in (b"q", b"c", b"s", b"x", b"n"):
-            count = sum(1 for _ in self._index.scan(kind, keys.after(kind)))
-            if count != self._due[kind]:
-                what = kind.decode()
-                yield f"there are {count} entries of kind {what}, {self._due[kind]} are explained"
+        needed = [*_NEEDED, *map(keys.mark_key, sorted(self.places))] if self.commits else []
+        for key in needed:
+            if self._index.get(key) is None:
+                yield f"{_described(key)} is missing"
+
+    def _check_entries(self) -> Iterator[str]:
+        counts: Counter[bytes] = Counter()
+        ahead: list[_Entry] = []
+        for key, value in self._index.scan(b"", b"\xff"):
+            counts[key[:1]] += 1
+            if key[:1] == b"t":
+                node = keys.node_of(key)
+                if node is None or not node[2]:
+                    yield _surplus(key)
+                elif _leaves_under(key) > self._size(node[:2]):
+                    ahead.append((key, value))
+            elif key[:1] == b"w":
+                yield from self._check_mark(key, value)
+            elif key[:1] not in (*_COUNTED, b"e"):
+                yield from self._check_single(key, value)
+        yield from self._check_ahead(ahead)
+        for kind in _COUNTED:
+            if counts[kind] != self._due[kind]:  # as a rule each commit is read only once
+                for key, value in self._index.scan(kind, keys.after(kind)):
+                    if not self._is_explained(key, value):
+                        yield _surplus(key)
+
+    def _check_mark(self, key: bytes, value: bytes) -> Iterator[str]:
+        shard = keys.shard_in(key)
+        if shard is None or shard not in self.places:
+            yield _surplus(key)
+            return
+        try:
+            mark = keys.mark(value)
+        except struct.error:
+            yield f"{_described(key)} is none"
+            return
+        if (mark.commits, mark.events) != (self.places[shard], self._events[shard]):
+            yield (
+                f"shard {shard} has {self.places[shard]} settled commits with "
+                f"{self._events[shard]} events, its mark says {mark.commits} with {mark.events}"
+            )
+        elif mark.running != self._running.get(shard, bytes(32)):
+            yield f"the running hash of shard {shard} is not that of its settled commits"
+        elif mark.watermark < self._newest[shard]:
+            yield f"the watermark of shard {shard} is below its last settled commit"
+
+    def _check_single(self, key: bytes, value: bytes) -> Iterator[str]:
+        """Of what there is one, whether it can be what it should be."""
+        try:
+            if key == keys.STATE:
+                read_state(value)
+            elif key == keys.MEMBERSHIP:
+                kept_epoch(value)
+            elif key not in _NUMBERS:
+                yield _surplus(key)
+            elif keys.number(value) > self._files.end and key != keys.SYNCED:
+                yield f"{_described(key)} is behind the end of the log"
+        except (DamagedLog, BadFrame, struct.error):
+            yield f"{_described(key)} can't be read"
+
+    def _is_explained(self, key: bytes, value: bytes) -> bool:
+        """Whether the commit that an entry leads to has such an entry."""
+        kind = key[:1]
+        if kind == b"n":
+            return key[1:].decode(errors="replace") in self._names
+        order = {b"q": keys.order_in(value), b"x": b"e" + key[1:]}.get(kind, value)
+        found = self._index.get(order) if order[:1] == b"e" else None
+        if found is None:
+            return False
+        place = keys.place(found)
+        commit = read_header(self._files.read(place.position, place.length))
+        shown, odd = place.outcome in (ACCEPTED, KEPT), place.outcome in (REJECTED, KEPT)
+        return {
+            b"q": key == keys.log_key(commit.shard, commit.origin, commit.seq),
+            b"c": key == keys.commit_key(commit.id, commit.shard),
+            b"s": shown and key == keys.stream_key(commit.stream, place.first_revision),
+            b"x": odd,
+        }[kind]
+
+    # -- the trees of what is not settled ----------------------------------------------------------
+
+    def _size(self, log: LogKey) -> int:
+        return self._trees[log].size if log in self._trees else 0
+
+    def _check_ahead(self, ahead: list[_Entry]) -> Iterator[str]:
+        """Nodes over commits that are not settled: the log must have these commits."""
+        leaves = self._leaves({_tree_of(key) for key, _ in ahead}) if ahead else None
+        if leaves is None:
+            return
+        nodes: dict[bytes, bytes] = {}
+        for log, of_log in leaves.items():
+            tree = self._trees.setdefault(log, Tree())
+            while len(hashes := of_log.get(tree.size + 1, set())) == 1:  # else: of two histories
+                for level, index, node in tree.append(*hashes):
+                    nodes[keys.tree_key(*log, level, index)] = node
+        for key, value in ahead:
+            if nodes.get(key, value) != value:
+                yield f"{_described(key)} is wrong"
+            elif key not in nodes and _leaves_under(key) not in leaves[_tree_of(key)]:
+                yield _surplus(key)
+
+    def _leaves(self, logs: set[LogKey]) -> dict[LogKey, dict[int, set[bytes]]] | None:
+        """All hashes that the log has for what is not settled; None if it is damaged."""
+        found: dict[LogKey, dict[int, set[bytes]]] = {log: {} for log in logs}
+        for record in self._files.scan(0):
+            if isinstance(record, Gap):
+                return None
+            if record.kind == COMMIT:
+                commit = read_header(record.body)
+                log = (commit.shard, commit.origin)
+                if log in logs and commit.seq > self._size(log):
+                    found[log].setdefault(commit.seq, set()).add(commit.hash)
+        return found
+
+
+def _tree_of(key: bytes) -> LogKey:
+    node = keys.node_of(key)
+    assert node is not None, "it was looked at"
+    return node[:2]
+
+
+def _leaves_under(key: bytes) -> int:
+    """The last sequence that a node of a tree covers."""
+    node = keys.node_of(key)
+    assert node is not None, "it was looked at"
+    return int((node[3] + 1) * FANOUT ** node[2])
+
+
+def _described(key: bytes) -> str:
+    """An entry, in words and as it stands in the index."""
+    kinds = {
+        b"c": "the commit id",
+        b"d": "the last state",
+        b"e": "the place in the one order",
+        b"m": "the kept epochs",
+        b"n": "the name of a stream",
+        b"q": "the place in a log",
+        b"s": "the place in a stream",
+        b"t": "the node of a Merkle tree",
+        b"u": "the position of the scrub",
+        b"w": "the mark of a shard",
+        b"x": "the conflict",
+        b"y": "the position up to where the log was on disk",
+        b"z": "the position where a replay begins",
+    }
+    return f"{kinds.get(key[:1], 'the entry')} with key {key.hex()}"
+
+
+def _surplus(key: bytes) -> str:
+    return f"{_described(key)}: nothing in the log explains it"

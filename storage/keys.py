@@ -148,6 +148,11 @@ def tree_key(shard: int, origin: int, level: int, index: int) -> bytes:
     return b"t" + _TREE_NODE.pack(shard, origin, level, index)
 
 
+def node_of(key: bytes) -> tuple[int, int, int, int] | None:
+    """(shard, origin, level, index) of a `tree_key`; None if it is none."""
+    return _TREE_NODE.unpack_from(key, 1) if len(key) == 1 + _TREE_NODE.size else None
+
+
 def log_of(key: bytes) -> tuple[int, int, int]:
     """(shard, origin, sequence) of a `log_key`."""
     return _LOG_ENTRY.unpack_from(key, 1)
@@ -162,6 +167,11 @@ def stream_key(stream: str, revision: int) -> bytes:
 def mark_key(shard: int) -> bytes:
     """Key of a shard's mark."""
     return b"w" + _SHARD.pack(shard)
+
+
+def shard_in(key: bytes) -> int | None:
+    """The shard of a `mark_key`; None if it is none."""
+    return int.from_bytes(key[1:], "big") if len(key) == 1 + _SHARD.size else None
 
 
 def after(prefix: bytes) -> bytes:

@@ -15,7 +15,8 @@ from anabranch.gossip.transport import WebSocketNetwork
 from anabranch.node.clock import SystemClock, SystemRandom
 from anabranch.node.config import parse
 from anabranch.node.node import Node
-from anabranch.storage.commit import Draft
+from anabranch.storage import keys
+from anabranch.storage.commit import EXPECT_NONE, KEEP, Draft
 from anabranch.storage.disk import FileDisk
 from anabranch.storage.index_rocks import RocksIndex
 
@@ -46,11 +47,15 @@ async def _live(directory: Path, segment_bytes: int) -> None:
         network=WebSocketNetwork(),
     )
     await node.start()
-    for number in range(COMMITS):
+    for number in range(COMMITS - 1):
         draft = Draft(
             f"s{number % 5}", ["t"], [b"%d" % number * 20], commit_id=number.to_bytes(16, "big")
         )
         await node.append(draft, ack="settled", timeout=5)
+    odd = Draft("s0", ["t"], [b"1"], commit_id=b"o" * 16, expected=EXPECT_NONE, policy=KEEP)
+    node.store.stamp(odd, node.clock.wall_ms())  # a conflict that only the order decides
+    while node.history.tentative_commits or node.log.backlog_bytes:  # noqa: ASYNC110 - soon
+        await asyncio.sleep(0)
     while node.log.sealed < node.log.segments - 1:  # noqa: ASYNC110 - sealing takes its time
         await asyncio.sleep(0)
     await node.stop()
@@ -66,6 +71,13 @@ def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("plain") / "data"
+    asyncio.run(_live(directory, 1 << 30))
+    return directory
 
 
 def snapshot(data: Path) -> dict[str, bytes]:
@@ -111,6 +123,7 @@ def test_a_flipped_bit_is_named_and_left_as_it_is(
         assert finding["name"] == f"log/{path.name}"
         assert finding["length"] > 0
         assert said["index"]["unreadable_commits"] > 0
+        assert said["index"]["wrong"] == [], "it is the log that is damaged"
         assert snapshot(data) == before
 
 
@@ -138,6 +151,139 @@ def test_an_index_that_is_wrong_is_told_apart_from_the_log(
     status, said = verify(data, capsys)
     assert (status, said["findings"]) == (1, [])
     assert any("hash in its log is wrong" in line for line in said["index"]["wrong"])
+
+
+KINDS = "cdeqmnstuwxyz"  # storage/keys.py
+
+
+def entries(data: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+    """All entries of an index, by kind."""
+    index = RocksIndex(data / "index")
+    found: dict[str, list[tuple[bytes, bytes]]] = {kind: [] for kind in KINDS}
+    for key, value in index.scan(b"", b"\xff"):
+        found[chr(key[0])].append((key, value))
+    index.close()
+    return found
+
+
+def planted(
+    data: Path, capsys: pytest.CaptureFixture[str], key: bytes, value: bytes | None
+) -> list[str]:
+    """What is said of an index with one other entry, or without it; nothing else is wrong."""
+    index = RocksIndex(data / "index")
+    if value is None:
+        index._db.delete(key)
+    else:
+        index.write([(key, value)])
+    index.close()
+    status, said = verify(data, capsys)
+    assert (status, said["good"], said["findings"]) == (1, False, [])
+    lines: list[str] = said["index"]["wrong"]
+    return lines
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in "mu"])
+def test_an_entry_that_is_missing_is_named(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    key, _ = entries(data)[kind][-1]
+    lines = planted(data, capsys, key, None)
+    if kind == "e":  # what leads there, of a conflict that was kept, leads nowhere
+        assert any("its mark says" in line for line in lines)
+        assert sum("nothing in the log explains it" in line for line in lines) == 4
+        return
+    name = {
+        "n": "the last revision of stream",
+        "t": "is missing in the Merkle tree",
+        **dict.fromkeys("qcsx", "is missing"),
+    }.get(kind, f"with key {key.hex()} is missing")
+    assert len(lines) == 1
+    assert name in lines[0]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in "my"])
+def test_an_entry_that_is_wrong_is_named(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    rows = entries(data)
+    key, value = (b"u", bytes(8)) if kind == "u" else rows[kind][-1]
+    if kind in "uz":
+        value = (1 << 40).to_bytes(8, "big")
+    elif kind in "cs":
+        value = rows["e"][0][0] if rows["e"][0][0] != value else rows["e"][1][0]
+    elif kind == "d":
+        value = value[:-1]
+    else:
+        value = value[:-1] + bytes([value[-1] ^ 1]) if value else b"x"
+    lines = planted(data, capsys, key, value)
+    said = {
+        "c": "nothing in the log explains it",
+        "d": f"with key {key.hex()} can't be read",
+        "e": "is not the one that the index means",
+        "n": "the last revision of stream",
+        "q": "its place or its hash in its log is wrong",
+        "s": "its place in its stream is wrong",
+        "t": "is wrong in the Merkle tree",
+        "w": "the running hash of shard",
+        "x": "its entry as a conflict is wrong",
+    }.get(kind, f"with key {key.hex()} is behind the end of the log")
+    assert any(said in line for line in lines)
+    if kind != "e":  # by which all others are found
+        assert len(lines) == 1, "it says no more than what is wrong"
+
+
+def test_a_log_that_ends_before_what_the_index_knows_has_lost_its_end(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    end = first(data).stat().st_size
+    index = RocksIndex(data / "index")
+    index.write([(keys.SYNCED, keys.number_value(end + 100))])
+    index.close()
+    status, said = verify(data, capsys)
+    (finding,) = said["findings"]
+    assert (status, finding["position"], finding["length"]) == (1, end, 100)
+    assert "lost its end" in finding["what"]
+    assert said["index"]["wrong"] == [], "nobody is told to delete what knows it"
+
+
+def beside(kind: str, rows: dict[str, list[tuple[bytes, bytes]]]) -> list[tuple[bytes, bytes]]:
+    """Entries of a kind that no commit in the log explains."""
+    key, value = rows[kind][-1] if rows[kind] else (kind.encode(), bytes(8))
+    if kind in "dmuyz":
+        return [(key + b"x", value)]
+    if kind == "n":
+        return [(b"nnone", value), (b"n\xff\xfe", value)]
+    if kind == "t":
+        shard, origin, level, _ = keys.node_of(key) or (0, 0, 0, 0)
+        return [
+            (keys.tree_key(shard, origin, level, 7), value),
+            (keys.tree_key(shard, origin, level + 3, 0), value),
+            (keys.tree_key(shard, origin, 0, 0), value),
+            (keys.tree_key(shard, origin + 1, level, 0), value),
+            (key + b"x", value),
+        ]
+    if kind == "w":
+        return [(keys.mark_key(9), value), (key + b"x", value)]
+    return [(key[:-1] + bytes([key[-1] ^ 0x40]), value)]
+
+
+@pytest.mark.parametrize("kind", KINDS + "a")
+def test_an_entry_that_nothing_explains_is_named(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    rows = entries(Path(shutil.copytree(plain, tmp_path / "rows"))) | {"a": []}
+    for number, (key, value) in enumerate(beside(kind, rows)):
+        data = Path(shutil.copytree(plain, tmp_path / f"data{number}"))
+        line, *more = planted(data, capsys, key, value)
+        if kind == "e":  # its shard has one more than there are
+            assert "is not the one that the index means" in line
+            assert all("its mark says" in other for other in more)
+        else:
+            assert line.endswith(f"with key {key.hex()}: nothing in the log explains it")
+            assert not more
 
 
 def test_without_an_index_the_log_alone_is_judged(
