@@ -20,6 +20,7 @@ from ..storage.commit import EXPECT_ANY, EXPECT_EXISTS, EXPECT_NONE, KEEP, REJEC
 from ..storage.errors import (
     AnabranchError,
     BadRequest,
+    DamagedLog,
     NotBuiltYet,
     NotFound,
     RejectedForGood,
@@ -263,6 +264,9 @@ class Face:
         problem |= more or {}
         if isinstance(error, RejectedForGood):
             problem |= error.answer
+        if isinstance(error, DamagedLog) and error.end:
+            size = error.end - error.position
+            problem["damaged_range"] = {"position": error.position, "bytes": size}
         headers = {"Retry-After": "1"} if error.status in (429, 503) else None
         return web.Response(
             status=error.status,

@@ -246,11 +246,13 @@ class Repair:
         torn = self._holes.torn_shards()
         if torn and (shard is None or shard in torn):
             first = self._holes.first or 0
+            gaps = self._store.log.gaps
+            end = next((gap.end for gap in gaps if gap.position <= first < gap.end), first + 1)
             raise DamagedLog(
                 f"this node's disk has lost commits of shard {min(torn)}, damaged from {first:#x} "
                 "on; they are being fetched from its peers. Read at another node, or here later",
                 first,
-                first + 1,
+                end,
             )
 
     async def around(self, read: Callable[[], Awaitable[T]]) -> T:
