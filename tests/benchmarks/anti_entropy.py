@@ -1,9 +1,14 @@
-"""What comparing and healing costs in bytes: frames as they go over a link, in both directions."""
+"""What comparing and healing costs: bytes of the frames in both directions, and seconds.
+
+The frames go over no link: the seconds are those that both sides take on this machine. Only the
+tail crosses a simulated link, so there are two times, and that of the simulation is one a user has.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import statistics
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice
@@ -28,6 +33,7 @@ from anabranch.tests.benchmarks.rows import Bench, Measured, Row
 
 ORIGINS: Final = (11, 22, 33)
 COMMITS: Final = 1_000_000
+TAIL_COMMITS: Final = 100_000
 HEAL_BYTES: Final = 64 * KIB
 SENDER: Final = Sender(7, 1 << 63, 1 << 40, BEGAN_MS)  # as long as they get
 GATHERED: Final = 200  # appends at once
@@ -94,11 +100,24 @@ def compared(mine: Shelf, theirs: Shelf, wire: Wire) -> Session:
 def idle(bench: Bench) -> Measured:
     """Bytes of a comparison of two nodes that hold the same."""
     bench.say("makes the trees")
-    shelf, wire = Shelf(leaves_of(10_000)), Wire()
-    session = compared(shelf, shelf, wire)
-    assert not session.found
-    size = float(wire.bytes)
-    return Measured(size, size, size, f"{session.rounds} question and its answer")
+    mine, theirs = (Shelf(leaves_of(10_000)) for _ in range(2))
+    rounds = []
+    for _ in range(bench.rounds):  # the last node of the trees is worked out in the first only
+        wire, began = Wire(), time.perf_counter()
+        session = compared(mine, theirs, wire)
+        rounds.append(_costs(wire, began))
+        assert not session.found
+    sizes, seconds = [one["bytes"] for one in rounds], [one["seconds"] for one in rounds]
+    detail = (
+        f"{session.rounds} question and its answer, {wire.bytes} bytes: "
+        f"{seconds[0] * 1000:.1f} ms the first time, then {seconds[-1] * 1000:.2f} ms"
+    )
+    return Measured(statistics.median(sizes), min(sizes), max(sizes), detail, rounds=rounds)
+
+
+def _costs(wire: Wire, began: float) -> dict[str, float]:
+    """What has gone over a wire, and the seconds since."""
+    return {"bytes": float(wire.bytes), "seconds": time.perf_counter() - began}
 
 
 def one(bench: Bench) -> Measured:
@@ -112,24 +131,32 @@ def one(bench: Bench) -> Measured:
     mine, wire = Shelf(wrong), Wire()
     began = time.perf_counter()
     session = compared(mine, theirs, wire)
-    elapsed = time.perf_counter() - began
+    finding = _costs(wire, began)
     assert session.found == [Differs(*log, seq)]
-    finding = wire.bytes
-    heal(wire, [(*log, seq - 1, seq)], list(bodies(orders(), 1)))
-    size = float(wire.bytes)
+    commits = list(bodies(orders(), 1))
+    began = time.perf_counter() - finding["seconds"]
+    heal(wire, [(*log, seq - 1, seq)], commits)
+    both = _costs(wire, began)
     detail = (
-        f"{count:,} commits in {len(leaves)} logs: {session.rounds} questions, {finding:,} bytes "
-        f"and {elapsed * 1000:.0f} ms to find it, the rest to heal it"
+        f"{count:,} commits in {len(leaves)} logs: {session.rounds} questions, "
+        f"{finding['bytes']:,.0f} bytes and {finding['seconds'] * 1000:.1f} ms to find it; with "
+        f"healing it {both['bytes']:,.0f} bytes and {both['seconds'] * 1000:.1f} ms"
     )
-    return Measured(size, size, size, detail, counts=not bench.quick)
+    size = both["bytes"]
+    return Measured(size, size, size, detail, counts=not bench.quick, rounds=[both])
 
 
 def block(_: Bench) -> Measured:
     """Bytes to heal what one flipped bit in a sealed segment takes; its node finds it alone."""
     commits, wire = list(_of_a_block(bodies(orders(), 2000))), Wire()
+    began = time.perf_counter()
     heal(wire, [(17, 22, 0, len(commits))], commits)
-    size = float(wire.bytes)
-    return Measured(size, size, size, f"{len(commits):,} commits, one event each")
+    costs = _costs(wire, began)
+    detail = (
+        f"{len(commits):,} commits, one event each: {costs['bytes']:,.0f} bytes, "
+        f"{costs['seconds'] * 1000:.1f} ms for the frames"
+    )
+    return Measured(*3 * (costs["bytes"],), detail, rounds=[costs])
 
 
 def heal(wire: Wire, rows: list[tuple[int, int, int, int]], commits: list[bytes]) -> None:
@@ -149,13 +176,12 @@ def _of_a_block(commits: list[bytes]) -> Iterator[bytes]:
 
 def tail(bench: Bench) -> Measured:
     """Bytes to catch up with what another node has written, over their size compressed at once."""
-    count = 10_000 if bench.quick else 100_000
+    count = TAIL_COMMITS // (10 if bench.quick else 1)
     bench.say(f"appends {count:,} commits while the other node is down")
-    ratio, detail = run(_caught_up(bench, count))
-    return Measured(ratio, ratio, ratio, detail)
+    return run(_caught_up(bench, count))
 
 
-async def _caught_up(bench: Bench, count: int) -> tuple[float, str]:
+async def _caught_up(bench: Bench, count: int) -> Measured:
     world = World(1, [("ny", 1), ("lon", 1)], shards=SHARDS_DEFAULT)
     await world.start()
     await asyncio.sleep(1)
@@ -173,12 +199,21 @@ async def _caught_up(bench: Bench, count: int) -> tuple[float, str]:
     traffic = node.replication.traffic["lon1"]
     before = sum(traffic.sent.values()) + sum(traffic.received.values())
     bench.say("lets it catch up")
+    loop = asyncio.get_running_loop()
+    began, simulated = time.perf_counter(), loop.time()
     await world.start("lon1")
     await world.until_settled(600)
+    seconds, simulated = time.perf_counter() - began, loop.time() - simulated
     size = sum(traffic.sent.values()) + sum(traffic.received.values()) - before
     raw = sum(map(len, commits))
     await world.stop()
-    return size / packed, f"{count:,} commits, {raw:,} bytes, {packed:,} packed; {size:,} sent"
+    detail = (
+        f"{count:,} commits, {raw:,} bytes, {packed:,} packed; {size:,} bytes sent; "
+        f"{simulated:.1f} simulated seconds until all is settled, {seconds:.1f} s here "
+        "for both nodes"
+    )
+    costs = {"bytes": float(size), "seconds": seconds, "simulated_seconds": simulated}
+    return Measured(*3 * (size / packed,), detail, rounds=[costs])
 
 
 ROWS: Final = (
