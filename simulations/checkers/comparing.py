@@ -26,7 +26,8 @@ def comparing_is_cheap(history: History) -> list[str]:
 
 def compared_allowed(one: Comparison) -> int:
     """How many bytes a comparison may cost that found so much."""
+    roots = one.shards * (HASH_BYTES + _NUMBER_BYTES)  # what differed may be healed by then
     if not one.differences:
-        return _EQUAL_BYTES
-    named = one.shards * (HASH_BYTES + _NUMBER_BYTES) + one.logs * (_LOG_BYTES + _NODE_BYTES)
-    return 2 * _EQUAL_BYTES + named + one.differences * one.levels * _NODE_BYTES
+        return _EQUAL_BYTES + roots
+    below = one.logs * (_LOG_BYTES + _NODE_BYTES) + one.differences * one.levels * _NODE_BYTES
+    return 2 * _EQUAL_BYTES + roots + below
