@@ -22,7 +22,6 @@ from ..world.clock import EPOCH_MS, SimClock
 from .reading import Left, known_of, row_of_held, waiting_of
 
 _STEPS = 10  # pulls one after the other
-_ROUNDS_EQUAL = 2  # of a comparison, where nothing differs and one has not settled so far
 
 
 class Watcher(Protocol):
@@ -311,12 +310,13 @@ class Life:
                 return
             if session.rounds == 0:
                 sizes[name] = 0
-            sizes[name] += _size(session._asked) + _size(answer)  # noqa: SLF001 - as it was asked
+            asked = session._asked  # noqa: SLF001 - looking inside is the point
+            sizes[name] += _size(asked) + _size(answer)
             answered(name, answer)
             if turn.session is None:
                 frontier = node.store.frontier
-                beyond = session.rounds > _ROUNDS_EQUAL  # what differed may be healed by now
-                found = max(len(session.found), beyond)
+                went_on = asked is not None and bool(asked.shards or asked.nodes)
+                found = max(len(session.found), went_on)  # what differed may be healed by now
                 highest = max((levels(seq) for _, seq in frontier.items()), default=0)
                 self._watcher.history.comparisons.append(
                     Comparison(
