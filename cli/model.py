@@ -120,6 +120,14 @@ class Joining(msgspec.Struct):
     of: int
 
 
+class UnderWay(msgspec.Struct):
+    """What a node wants to be changed among the members, and who has to come back for that."""
+
+    state: str = "stable"
+    wanted: list[str] = []
+    waits_for: list[str] = []
+
+
 class Status(msgspec.Struct):
     """What a node says of itself, its links and its watermark."""
 
@@ -141,6 +149,7 @@ class Status(msgspec.Struct):
     repair: Repair = msgspec.field(default_factory=Repair)
     joining: Joining | None = None
     strays: int = 0
+    membership: UnderWay = msgspec.field(default_factory=UnderWay)
 
 
 class MemberState(msgspec.Struct):

@@ -131,6 +131,7 @@ def _facts(said: Status) -> Group:
             f"settled {count(mark.settled_commits, 'commit')}, "
             f"tentative {number(mark.tentative_commits)}, watermark {age} old"
         ),
+        *_changing(said),
         *_on_the_way(said),
         *_repaired(said),
         *(
@@ -140,6 +141,17 @@ def _facts(said: Status) -> Group:
             for held in mark.held_back_by
         ),
     )
+
+
+def _changing(said: Status) -> list[Text]:
+    """What is under way among the members."""
+    from .show import cell
+
+    change = said.membership
+    lines = [] if change.state == "stable" else [cell(f"members: {change.state}", "yellow")]
+    away = f"; it waits for {', '.join(change.waits_for)}" if change.waits_for else ""
+    wants = [f"wants, and it is not decided: {wanted}{away}" for wanted in change.wanted]
+    return lines + [cell(line, "yellow") for line in wants]
 
 
 def _on_the_way(said: Status) -> list[Text]:

@@ -18,7 +18,7 @@ from ..gossip.epoch import Member as Joined
 from ..gossip.frontier import Frontier
 from ..storage.errors import BadRequest, ChangeRefused, NotFound, Unavailable
 from ..storage.limits import ACK_TIMEOUT_SECONDS_MAX, STALLED_SECONDS
-from .render import time_text
+from .changes import change_text, gone_from, under_way
 from .suspects import SUSPECTED_AFTER_SECONDS, Suspects, names_of
 from .waiting import joined
 
@@ -113,15 +113,12 @@ class MembersApi:
     def members(self) -> dict[str, Any]:
         """Members, who waits to be one, and what is under way."""
         node, epoch = self._node, self._node.members.epoch
-        epochs = node.membership.epochs
-        changing = epochs is not None and epochs.frozen
         suspects = {one.name: one for one in suspects_of(node).now()}
         return {
             "node": node.me.name,
             "cluster": node.config.name,
             "epoch": node.members.number,
-            "state": "forming" if epoch is None else "changing" if changing else "stable",
-            "wanted": [self._text(change) for change in node.membership.wanted],
+            **under_way(node),
             "members": [self._member(one.name, suspects) for one in node.members.table],
             "waiting": [
                 {
@@ -147,24 +144,12 @@ class MembersApi:
         silent = None
         if origin is not None and not row["self"]:
             silent = round(suspects_of(node).silent_seconds(origin), 3)
-        since = None
-        if suspect is not None:
-            since = time_text(node.clock.wall_ms() - int(1000 * suspect.silent_seconds))
         return row | {
             "link": None if dialer is None else dialer.state,
             "silent_seconds": silent,
-            "suspected_since": since,
+            "suspected_since": None if suspect is None else suspect.since,
             "will_be": None if suspect is None else suspect.will,
         }
-
-    def _text(self, change: Change) -> str:
-        """A change in a few words."""
-        members = self._node.members
-        remove = [members.name(one) or f"{one:016x}" for one in change.remove]
-        parts = [f"remove {', '.join(remove)}"] if remove else []
-        if change.join:
-            parts.append(f"join {', '.join(one.name for one in change.join)}")
-        return " and ".join(parts) or "go on with what there is"
 
     # -- orders ----------------------------------------------------------------------------------
 
@@ -247,14 +232,9 @@ class MembersApi:
 
     # -- what would happen -----------------------------------------------------------------------
 
-    def _gone(self, epoch: Epoch) -> list[int]:
-        """The origins of members that can't be reached from here."""
-        here = {*self._node.replication.linked, self._node.me.name}
-        return [one.origin for one in epoch.members if one.name not in here]
-
     def _needs_force(self, epoch: Epoch) -> str | None:
         """Why no change can be agreed on now; None if one can."""
-        return needs_force(epoch, self._gone(epoch)) or self._lost_for_all(epoch)
+        return needs_force(epoch, gone_from(self._node, epoch)) or self._lost_for_all(epoch)
 
     def _lost_for_all(self, epoch: Epoch) -> str | None:
         """What all members have to hold, and nobody has who can be reached; None if it is had.
@@ -262,7 +242,7 @@ class MembersApi:
         Who waits to join may be the one who made it, and has come back.
         """
         node, standings = self._node, self._node.settler.standings
-        reached = {*epoch.origins} - {node.store.origin, *self._gone(epoch)}
+        reached = {*epoch.origins} - {node.store.origin, *gone_from(self._node, epoch)}
         reached |= {one.origin for one in node.membership.waiting.values()}
         lacking = epoch.lacks(node.store.frontier)
         for origin in reached:
@@ -329,7 +309,7 @@ class MembersApi:
         return {
             "done": done,
             "epoch": self._node.members.number,
-            "change": self._text(change),
+            "change": change_text(self._node.members, change),
             "objection": against,
             "needs_force": needs_force,
             "possible": against is None and (needs_force is None or forced),
@@ -339,7 +319,7 @@ class MembersApi:
         }
 
     def _missing_for_force(self, epoch: Epoch, change: Change) -> list[str]:
-        left = names_of(epoch, {*self._gone(epoch)} - {*change.remove})
+        left = names_of(epoch, {*gone_from(self._node, epoch)} - {*change.remove})
         if not left:
             return []
         names = ", ".join(left)
@@ -349,7 +329,7 @@ class MembersApi:
     def _cut_off(self, epoch: Epoch, origin: int) -> CutOff:
         """What is known here only of those who are gone, in the logs of a member."""
         node = self._node
-        gone = {origin, *self._gone(epoch)}
+        gone = {origin, *gone_from(self._node, epoch)}
         standings = node.settler.standings
         frontiers = {one: standings.of(one).frontier for one in epoch.origins if one in standings}
         frontiers[node.store.origin] = node.store.frontier
@@ -392,7 +372,7 @@ class MembersApi:
     def _why(self, change: Change) -> str:
         """Why a change is not decided yet."""
         membership, epoch = self._node.membership, self._epoch()
-        away = names_of(epoch, {*self._gone(epoch)} - {*change.remove})
+        away = names_of(epoch, {*gone_from(self._node, epoch)} - {*change.remove})
         why = self._needs_force(epoch)
         if change not in membership.wanted:
             return f"it was not decided in time: {_list(away)} did not answer. Ask again"
@@ -442,7 +422,7 @@ class MembersApi:
 
     def _check_leave(self, epoch: Epoch, change: Change) -> dict[str, Any]:
         me = self._node.me
-        needs, lost = needs_force(epoch, self._gone(epoch)), self._lost_for_all(epoch)
+        needs, lost = needs_force(epoch, gone_from(self._node, epoch)), self._lost_for_all(epoch)
         text = (
             f"{me.name} takes no more appends from now on, and goes once a majority of the others"
         )
@@ -450,7 +430,7 @@ class MembersApi:
         if not any(one.site == me.site and one.name != me.name for one in epoch.members):
             says.append(f"Site {me.site} has no member then.")
         if needs is not None:
-            away = ", ".join(names_of(epoch, self._gone(epoch)))
+            away = ", ".join(names_of(epoch, gone_from(self._node, epoch)))
             says.append(f"It has to wait for {away}: without them there is no majority.")
         elif lost is not None:
             says.append(f"It has to wait. {lost}.")
@@ -458,7 +438,7 @@ class MembersApi:
 
     def _why_still_here(self) -> str:
         epoch = self._epoch()
-        away = names_of(epoch, self._gone(epoch))
+        away = names_of(epoch, gone_from(self._node, epoch))
         left = self._node.store.left
         step = "waits for the others to agree" if left else "hands over what it has"
         if away:
@@ -469,7 +449,7 @@ class MembersApi:
 def suspects_of(node: Node) -> Suspects:
     """The suspected members, as a node sees them."""
     evict_after = node.config.tuning.evict_after_seconds
-    return Suspects(node.members, node.membership, evict_after, node.clock.monotonic)
+    return Suspects(node.members, node.membership, evict_after, node.clock)
 
 
 def member_row(node: Node, name: str) -> dict[str, Any]:

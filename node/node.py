@@ -111,7 +111,7 @@ class Node:
                 raise
         parts = [self._beat(), self.scrub.run(), Sealer(self._disk, self.log).run()]
         after = self.config.tuning.evict_after_seconds
-        parts += [Suspects(self.members, self.membership, after, self.clock.monotonic).tell()]
+        parts += [Suspects(self.members, self.membership, after, self.clock).tell()]
         for part in [*parts, self.membership.run(), self.membership.reorigination.run()]:
             self._spawn(part)
         self.replication.start(self._spawn)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..storage.limits import TWIN_SECONDS
 from ..storage.stamp import milliseconds, stamp_of
+from .changes import under_way
 from .members_api import member_row, suspects_of
 from .render import time_text
 from .suspects import names_of
@@ -34,13 +35,14 @@ def status(node: Node) -> dict[str, Any]:
         "state": state_of(node),
         "needs": needs,
         "members": [member_row(node, member.name) for member in node.members.table],
+        "membership": under_way(node),
         "joining": _joining(node),
         "suspected": [
             {
                 "name": one.name,
-                "since": time_text(node.clock.wall_ms() - int(1000 * one.silent_seconds)),
+                "since": one.since,
                 "silent_seconds": round(one.silent_seconds, 3),
-                "waits": "settlement",
+                "waits": one.waits,
                 "will_be": one.will,
             }
             for one in suspects_of(node).now()

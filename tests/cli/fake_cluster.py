@@ -139,6 +139,7 @@ class FakeNode:
         self.urls: dict[str, str] = {}
         self.refuse: list[tuple[int, dict[str, Any]]] = []
         self.appends = 0
+        self.membership: dict[str, Any] = {"state": "stable"}
         app = web.Application()
         app.router.add_post("/v1/streams/{stream}/events", self._append)
         app.router.add_get("/v1/streams/{stream}/events", self._read)
@@ -277,6 +278,7 @@ class FakeNode:
                 "state": "ready",
                 "members": members,
                 "peers": peers,
+                "membership": self.membership,
                 "watermark": {
                     "time": now if world.cut_at is None else "2026-01-01T00:00:00Z",
                     "age_seconds": 0.1,

@@ -158,6 +158,17 @@ def test_status_is_a_table_and_json(run, cluster):
     assert json.loads(ran.out)["node"] == "ny1"
 
 
+def test_status_shows_what_is_under_way_among_the_members(run, cluster):
+    cluster.nodes["ny"].membership = {
+        "state": "changing",
+        "wanted": ["remove tokyo1"],
+        "waits_for": ["london1", "tokyo1"],
+    }
+    said = run("status", "--url", cluster.urls[0]).out
+    assert "members: changing\n" in said
+    assert "wants, and it is not decided: remove tokyo1; it waits for london1, tokyo1" in said
+
+
 def test_drill_cuts_one_site_off_in_both_directions(run, cluster, world):
     ran = run("drill", "cut", "tokyo", "--for", "30s", "--url", cluster.urls[0])
     assert ran.status == 0
