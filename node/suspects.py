@@ -130,7 +130,7 @@ class Suspects:
             await asyncio.sleep(_LOOK_SECONDS)
             now = {suspect.name: suspect for suspect in self.now()}
             for name in sorted(now):
-                if name not in told:
+                if told.get(name) != now[name].outlook:
                     _log.warning("%s", now[name].text)
             for name in sorted({*told} - {*now}):
                 became = "is heard again" if name in self._members else "is a member no more"

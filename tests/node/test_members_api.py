@@ -203,6 +203,31 @@ async def test_the_log_tells_who_is_suspected_and_who_is_heard_again(caplog):
 
 
 @in_virtual_time
+async def test_the_log_says_so_again_when_something_else_will_happen(caplog):
+    world = await founded(PAIRS)
+    waits = "was last heard N, and nothing new becomes final without it"
+    await world.crash("tok2")
+    await asyncio.sleep(20)
+    assert said_of_suspects(caplog) == {f"tok2 {waits}: start it. It is removed in N s": 5}
+    await world.crash("tok1")
+    await asyncio.sleep(20)
+    stays = "It is not removed by itself while {} of its site can't say so too"
+    assert said_of_suspects(caplog) == {
+        f"tok2 {waits}: start it. {stays.format('tok1')}": 4,
+        f"tok1 {waits}: start it. {stays.format('tok2')}": 4,
+    }
+    await world.crash("lon2")
+    await asyncio.sleep(20)
+    lacking = "It is not removed by itself: 3 of 6 members are there, and a change takes 4"
+    waits += ", nor do members change without a majority"
+    assert said_of_suspects(caplog) == {
+        f"tok2 {waits}: start it. {stays.format('tok1')}": 3,
+        f"tok1 {waits}: start it. {stays.format('tok2')}": 3,
+        f"lon2 {waits}: start it. {lacking}": 3,
+    }
+
+
+@in_virtual_time
 async def test_a_start_that_nobody_confirms_says_whom_it_waits_for():
     world = await founded()
     for name in world.names:
