@@ -26,6 +26,9 @@ from .stories import draft, settled
 
 _LOOK_SECONDS = 0.5
 _STREAMS = 3
+_SYNCS_MAX = (
+    3  # that a local answer waits for: one that is on, and its own; each may take 1.5 times
+)
 Row = tuple[tuple[int, int, int], int, int]  # order key, outcome, first revision
 
 
@@ -39,6 +42,7 @@ class Chronicle:
         self.acknowledged: dict[bytes, str] = {}  # the name of who acknowledged, by commit id
         self.final: dict[bytes, Receipt] = {}  # answers that said settled
         self.failed: list[str] = []
+        self.late: list[str] = []  # local answers that waited for more than a few syncs
         self.faults: list[str] = []
         self._shown: dict[int, list[Row]] = {}  # the longest settled prefix of each shard
 
@@ -56,7 +60,11 @@ class Chronicle:
         for _ in range(commits):
             self._count += 1
             one = draft(f"s{self._count % _STREAMS}", f"{name} {self._count}", size)
+            began = asyncio.get_running_loop().time()
             receipt = await self._answer(name, one, ack)
+            waited = asyncio.get_running_loop().time() - began
+            if ack == "local" and waited > _SYNCS_MAX * self._world.disks[name].sync_seconds:
+                self.late.append(f"{name} took {waited:.4f} s for an append at {began:.3f} s")
             taken.append(one.commit_id)
             self._note(name, one.commit_id, receipt)
         return taken
