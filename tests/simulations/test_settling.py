@@ -6,15 +6,19 @@ import asyncio
 
 import pytest
 
+from anabranch.gossip.agreeing import packed
 from anabranch.gossip.conversation import Conversation
-from anabranch.gossip.messages import Push
+from anabranch.gossip.epochs import Freeze
+from anabranch.gossip.messages import Agree, Push
 from anabranch.node.config import Tuning
+from anabranch.node.receipt import Receipt
 from anabranch.node.replication import Replication
 from anabranch.simulations.watch.watched import WatchedWorld
 from anabranch.simulations.world.world import World
 from anabranch.storage.commit import EXPECT_NONE
 from anabranch.storage.index import MemoryIndex
 
+from .bugs import EVERY
 from .stories import (
     THREE,
     append,
@@ -54,6 +58,38 @@ async def test_a_cluster_of_one_settles_with_its_own_fsync():
     began = loop.time()
     assert (await append(world, "ny1", "a", ack="settled")).settled
     assert loop.time() - began < 0.005
+
+
+async def what_frozen_members_take_later() -> Receipt:
+    """An append, asked for again, that both others got after they froze, before any epoch came.
+
+    Both have promised what is above it, so nothing but their frontiers is lacking.
+    """
+    world = World(1, THREE)
+    world.network.delay = lambda here, _: 0.4 if here == "ny1" else 0.01
+    await world.start()
+    await asyncio.sleep(3)
+    ny1, others = world.nodes["ny1"], ("lon1", "tok1")
+    await append(world, "ny1", "a")
+    await asyncio.sleep(0.3)
+    freeze = Agree([packed(Freeze(1, (1, ny1.store.origin)))])
+    for other in others:
+        await world.nodes[other].membership.agree(ny1.store.origin, freeze)
+        assert world.nodes[other].membership.epochs.frozen
+        assert not [*world.nodes[other].store.frontier.items()]
+    await asyncio.sleep(0.5)
+    held = [dict(one.store.frontier.items()) for one in world.nodes.values()]
+    assert held[0] and held == held[:1] * 3
+    assert {one.membership.number for one in world.nodes.values()} == {1}
+    return await append(world, "ny1", "a")
+
+
+@in_virtual_time
+async def test_what_a_frozen_member_takes_counts_nowhere():
+    """Its answer did not name that, so the next epoch may begin without it."""
+    assert not (await what_frozen_members_take_later()).settled
+    with EVERY["count any report"]():
+        assert (await what_frozen_members_take_later()).settled
 
 
 @in_virtual_time

@@ -185,6 +185,13 @@ def keep_strays_that_others_have_appended() -> AbstractContextManager[Any]:
 
 
 @planted
+def count_any_report() -> AbstractContextManager[Any]:
+    """What a member reports counts, also while it is frozen or may have gone back in time."""
+    counts = "not standing.mark or standing.mark != self._members.mark"
+    return edited(Settler._count, (counts, "False"))
+
+
+@planted
 def report_on_while_frozen() -> AbstractContextManager[Any]:
     """What a frozen member takes counts, though its answer did not name it."""
     return edited(Epochs.may_report, (" and not self.frozen", ""))
