@@ -18,6 +18,7 @@ from anabranch.node.waiting import joined
 from anabranch.simulations.world.loop import run
 from anabranch.simulations.world.world import World
 
+from .bugs import EVERY
 from .membership import Chronicle, let_in, settles, until, until_members, waits_at
 from .stories import THREE
 
@@ -131,7 +132,19 @@ def is_in(world: World, at: str, name: str) -> bool:
     ("moment", "dies"), [(WRITING, "all"), (KEPT, "it"), (KEPT, "all"), (TOLD, "all")]
 )
 def test_one_epoch_comes_out_whenever_nodes_die_in_a_ballot(moment, dies):
+    all_ballots(moment, dies)
+
+
+def all_ballots(moment: str, dies: str) -> None:
+    """One for each moment of the first ballot at which something is kept."""
     many = run(ballot(-1)).first
     assert many >= 9, "three promise, accept and enter"
     for at in range(many):
         run(ballot(at, moment, dies))
+
+
+def test_a_member_that_proposes_over_what_was_accepted_is_found_so():
+    """No random run has found that yet."""
+    bug = EVERY["propose over what was accepted"]
+    with bug(), pytest.raises(AssertionError, match="not after 30 s"):
+        all_ballots(KEPT, "all")
