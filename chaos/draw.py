@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random as Generator
 
-from ..node.config import Tuning
+from ..node.config import EVICT_AFTER_SECONDS_MIN, Tuning
 from ..simulations.plans.kinds import KINDS, REAL
 from ..simulations.plans.plan import Client, Fault, Plan, Site
+from ..storage.limits import EVICT_AFTER_SECONDS
 
 FAMILIES = ("network", "clock", "disk", "node", "members")
 # Kinds that are not drawn: a simulated disk's tricks, and an end that nothing but a wipe mends.
@@ -48,6 +49,7 @@ def tuning(luck: Generator) -> Tuning:
         segment_bytes=luck.choice([SEGMENT_BYTES, 4 * SEGMENT_BYTES]),
         compare_seconds=luck.choice([1.0, 3.0]),
         all_confirm=True,
+        evict_after_seconds=luck.choice([EVICT_AFTER_SECONDS, EVICT_AFTER_SECONDS_MIN]),
     )
 
 

@@ -28,7 +28,7 @@ from ..storage.limits import (
 )
 
 NAME_BYTES_MAX = 64
-_EVICT_SECONDS_MIN = 5 * SILENCE_SECONDS  # a link that breaks and comes up again is no loss
+EVICT_AFTER_SECONDS_MIN: Final = 5 * SILENCE_SECONDS  # a link that comes up again is no loss
 # Key of [tuning] -> attribute, whether it is a whole number, the least and the most.
 _TUNING: Final[dict[str, tuple[str, bool, float, float]]] = {
     "heartbeat": ("heartbeat_seconds", False, 0.01, SILENCE_SECONDS / 2),
@@ -128,9 +128,9 @@ def _evict_after(cluster: dict[str, Any]) -> float | None:
     value = cluster.get("evict_after", EVICT_AFTER_SECONDS)
     if value == "off":
         return None
-    if type(value) not in (int, float) or not _EVICT_SECONDS_MIN <= value < inf:
+    if type(value) not in (int, float) or not EVICT_AFTER_SECONDS_MIN <= value < inf:
         raise ConfigError(
-            f"evict_after is {value!r}; use seconds, {_EVICT_SECONDS_MIN:g} or more, as 60, "
+            f"evict_after is {value!r}; use seconds, {EVICT_AFTER_SECONDS_MIN:g} or more, as 60, "
             'or "off"'
         )
     return float(value)

@@ -12,9 +12,10 @@ from anabranch.chaos.injection.needs import missing
 from anabranch.chaos.loop import run
 from anabranch.chaos.report import problems
 from anabranch.chaos.runner import Outcome, Run
+from anabranch.node.config import EVICT_AFTER_SECONDS_MIN
 from anabranch.simulations.plans.plan import Fault, Site
 
-from .runs import CLIENTS, plan_of, well
+from .runs import CLIENTS, TUNING, plan_of, well
 
 pytestmark = pytest.mark.chaos
 
@@ -130,6 +131,20 @@ def test_members_that_are_evicted_leave_and_lose_their_disk(tmp_path: Path) -> N
     outcome = well(plan, tmp_path)
     assert any("epoch" in log.read_text() for log in tmp_path.glob("*.log"))
     assert outcome.history.lost_disks.keys() == {"b1"}
+
+
+@pytest.mark.slow
+def test_a_node_that_is_down_for_long_is_removed_by_itself_and_joins_again(tmp_path: Path) -> None:
+    plan = plan_of(
+        Fault("crash", 0.6, 14.0, ("a2",)),
+        trouble=15.0,
+        sites=(Site("a", 2), Site("b"), Site("c")),
+        tuning=replace(TUNING, evict_after_seconds=EVICT_AFTER_SECONDS_MIN),
+    )
+    well(plan, tmp_path)
+    told = (tmp_path / "b1.log").read_text()
+    assert "a2 was not heard of for 10 s, its site and a majority agree: it is removed" in told
+    assert "epoch 2: a1, b1, c1" in told and "epoch 3: a1, a2, b1, c1" in told
 
 
 @pytest.mark.slow

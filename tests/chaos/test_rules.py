@@ -8,14 +8,14 @@ import pytest
 
 from anabranch.chaos.asking import CRASH, Request, is_true
 from anabranch.chaos.cluster import cluster_text, free_ports
-from anabranch.chaos.draw import _ONCE, base_plan, drawn_kinds, round_of, shifted
+from anabranch.chaos.draw import _LASTS_SECONDS, _ONCE, base_plan, drawn_kinds, round_of, shifted
 from anabranch.chaos.faults.real import drill_order
 from anabranch.chaos.judge import resolve
 from anabranch.chaos.links.kernel import check_kinds
 from anabranch.chaos.polls import Look, parted
 from anabranch.chaos.process import Size
 from anabranch.chaos.tally import Tally, growth, histogram, share_of
-from anabranch.node.config import parse
+from anabranch.node.config import EVICT_AFTER_SECONDS_MIN, parse
 from anabranch.node.fold import ACCEPTED, SHADOWED
 from anabranch.simulations.checkers.invention import nothing_invented
 from anabranch.simulations.history import Append, History, Row
@@ -185,6 +185,11 @@ def test_what_is_drawn_is_drawn_again_and_lies_in_its_round():
 def test_only_some_kinds():
     plans = [round_of(base_plan(5, THREE), n, 0, 20, drawn_kinds(["power"])) for n in range(20)]
     assert {fault.kind for plan in plans for fault in plan.faults} == {"power"}
+
+
+def test_some_clusters_remove_who_is_down_for_long_within_a_round():
+    drawn = {base_plan(seed, THREE).tuning.evict_after_seconds for seed in range(20)}
+    assert min(drawn) == EVICT_AFTER_SECONDS_MIN < max(_LASTS_SECONDS) < max(drawn)
 
 
 def test_a_plan_that_begins_later():
