@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..node.verify import REMEDY, IndexCheck
+from ..node.verify import REMEDY, IndexCheck, synced_in
 from ..storage.disk import FileDisk
 from ..storage.errors import DamagedIndex
 from ..storage.files import LogFiles
+from ..storage.index import Index
 from ..storage.index_rocks import RocksIndex
 from ..storage.segment import FOLDER
 from ..storage.verify import Finding, Progress, repair, verify
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 INDEX = "index"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+_LOST_END = "missing: the log has lost its end, which the index knows to have been on disk"
 Tell = Callable[[str, int, int], None]  # a file, how far it is, and its size
 
 
@@ -104,42 +106,50 @@ def command(
 
 def _check(disk: FileDisk, tell: Tell, *, mend: bool) -> Verdict:
     verdict = Verdict()
+    index = _open_index(disk, verdict)
+    synced = 0 if index is None else synced_in(index)
     for found in verify(disk):
         read = verdict.files.setdefault(found.name, Read(found.name))
         if isinstance(found, Progress):
             read.size, read.records = found.size, found.records
             tell(found.name, found.read, found.size)
             continue
-        verdict.findings.append(found)
+        told = found.repair == "cut" and found.position < synced
+        verdict.findings.append(found._replace(what=_LOST_END, repair="") if told else found)
         read.wrong += not found.known
         read.known += found.known
     if mend:
         for finding in [one for one in verdict.findings if one.repair]:
             repair(disk, finding)
             verdict.repaired.append(finding)
-    _check_index(disk, tell, verdict)
+    if index is not None:
+        _check_index(index, LogFiles(disk), tell, verdict)
     return verdict
 
 
-def _check_index(disk: FileDisk, tell: Tell, verdict: Verdict) -> None:
-    path = disk.directory / INDEX
-    if not path.exists():
-        return
+def _open_index(disk: FileDisk, verdict: Verdict) -> Index | None:
     try:
-        index = RocksIndex.to_look_at(path)
-        check = IndexCheck(index, files := LogFiles(disk))
+        path = disk.directory / INDEX
+        return RocksIndex.to_look_at(path) if path.exists() else None
+    except DamagedIndex as error:
+        verdict.index.append(str(error))
+        return None
+
+
+def _check_index(index: Index, files: LogFiles, tell: Tell, verdict: Verdict) -> None:
+    check, synced = IndexCheck(index, files), synced_in(index)
+    try:
         for found in check.run():
             if found is None:
                 tell(INDEX, check.commits, 0)
             else:
                 verdict.index.append(found)
-        verdict.settled, verdict.unreadable = check.commits, check.unreadable
-        if check.synced > files.end:
-            what = "missing: the log has lost its end, which the index knows to have been on disk"
-            finding = Finding(FOLDER, 0, files.end, check.synced - files.end, what)
-            verdict.findings.append(finding)
     except DamagedIndex as error:
         verdict.index.append(str(error))
+        return
+    verdict.settled, verdict.unreadable = check.commits, check.unreadable
+    if synced > files.end and not any(one.what == _LOST_END for one in verdict.findings):
+        verdict.findings.append(Finding(FOLDER, 0, files.end, synced - files.end, _LOST_END))
 
 
 @contextmanager

@@ -35,6 +35,12 @@ _Entry = tuple[bytes, bytes]
 _sha256 = hashlib.sha256
 
 
+def synced_in(index: Index) -> int:
+    """Up to where the log was on disk, as an index knows. A log that ends before lost its end."""
+    value = index.get(keys.SYNCED)
+    return 0 if value is None or len(value) != len(keys.number_value(0)) else keys.number(value)
+
+
 class IndexCheck:
     """Checks one index against a log."""
 
@@ -137,12 +143,6 @@ class IndexCheck:
         value = self._index.get(keys.log_key(*log, tree.size + 1))
         if value is not None:
             tree.append(keys.leaf_in(value))
-
-    @property
-    def synced(self) -> int:
-        """Up to where the log was on disk. Where it ends before, the index is not to blame."""
-        value = self._index.get(keys.SYNCED)
-        return 0 if value is None or len(value) != len(keys.number_value(0)) else keys.number(value)
 
     # -- all entries, whether or not a commit leads to them ----------------------------------------
 

@@ -249,6 +249,24 @@ def test_a_log_that_ends_before_what_the_index_knows_has_lost_its_end(
     assert said["index"]["wrong"] == [], "nobody is told to delete what knows it"
 
 
+def test_what_had_been_on_disk_is_no_torn_tail_and_is_not_cut(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    path = first(data)
+    whole = path.read_bytes()
+    index = RocksIndex(data / "index")
+    index.write([(keys.SYNCED, keys.number_value(len(whole)))])
+    index.close()
+    path.write_bytes(whole[:-5])
+    for options in ((), ("--repair",)):
+        status, said = verify(data, capsys, *options)
+        (finding,) = said["findings"]
+        assert (status, finding["repair"], finding["repaired"]) == (1, "", False)
+        assert "lost its end" in finding["what"]
+        assert path.read_bytes() == whole[:-5]
+
+
 def beside(kind: str, rows: dict[str, list[tuple[bytes, bytes]]]) -> list[tuple[bytes, bytes]]:
     """Entries of a kind that no commit in the log explains."""
     key, value = rows[kind][-1] if rows[kind] else (kind.encode(), bytes(8))
