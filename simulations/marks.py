@@ -66,6 +66,7 @@ SELDOM = frozenset(
         "over 1,000 commits were healed",
         "a comparison found a difference",
         "a member was to be removed by itself",
+        "a fork was refused",
     }
 )
 SELDOM_FROM = 2500  # runs, of which nearly every campaign reaches these too
