@@ -21,7 +21,7 @@ MARKS: dict[str, str] = {
     "settled commits were read back": "a node started that had settled something",
     "unsynced commits survived a crash": "a start found more than had been confirmed",
     "commits were lost in a crash": "what was on its way to the disk was gone, nobody was told",
-    "a node ended with its disk": "the disk did not confirm a write",
+    "a node ended with its disk": "the disk did not take a write, or did not confirm it",
     "a damaged log was refused": "a node did not start, or ended, over bytes that were damaged",
     "a log was torn": "a start found that commits were missing which had been there",
     "a node was unsure": "a start could not tell how many commits of its own there had been",

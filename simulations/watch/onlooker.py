@@ -160,6 +160,7 @@ class Life:
         """Look on at a node that runs on a copy: at what it makes alone, the rest is not judged."""
         _wrap(self.node.store, "stamp", self._make)
         _wrap(self.node.store, "append_again", self._append_again)
+        _wrap(self.node.store, "doubt", self._doubt)
 
     def end(self, reason: str) -> None:
         """Whoever waits for an answer from here gets none, for this reason."""

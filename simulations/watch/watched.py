@@ -15,7 +15,7 @@ from ...gossip.transport import Link, Network
 from ...node.fold import Held
 from ...node.node import Node
 from ...storage.commit import Draft, shard_of
-from ...storage.errors import AnabranchError, DamagedLog, SyncFailed
+from ...storage.errors import AnabranchError, DamagedLog, DiskError, SyncFailed
 from ...storage.limits import SILENCE_SECONDS
 from ...storage.stamp import milliseconds, stamp_of
 from ..checkers import Judges
@@ -227,7 +227,7 @@ class WatchedWorld(World):
         self.history.refusals.append(Refusal(self.loop_time(), name, type(error).__name__))
         if isinstance(error, DamagedLog):
             self.history.marks.reach("a damaged log was refused")
-        elif isinstance(error, SyncFailed):
+        elif type(error) in {DiskError, SyncFailed}:
             self.history.marks.reach("a node ended with its disk")
 
     def began(self, name: str) -> None:
