@@ -56,8 +56,8 @@ NOT_YET = pytest.mark.xfail(
 @pytest.mark.parametrize(
     ("window", "bandwidth"),
     [
-        (1 << 24, 1_000_000),
-        (500_000, 1_000_000),
+        pytest.param(1 << 24, 1_000_000, marks=pytest.mark.slow),
+        pytest.param(500_000, 1_000_000, marks=pytest.mark.slow),
         (500_000, 300_000),
         pytest.param(1 << 24, 300_000, marks=NOT_YET),
     ],

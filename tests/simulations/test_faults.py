@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from anabranch.node.config import Tuning
 from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
-from anabranch.simulations.runner import run_plan
+from anabranch.simulations.runner import Outcome, run_plan
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +32,22 @@ def plan(*faults: Fault) -> Plan:
     )
 
 
+@cache
+def ran(*faults: Fault) -> Outcome:
+    return run_plan(plan(*faults))
+
+
 @pytest.mark.parametrize("lasts", [0.7, None], ids=["for a while", "until the heal"])
 @pytest.mark.parametrize("kind", SIMULATED)
 def test_a_cluster_gets_over_it(kind, lasts):
-    outcome = run_plan(plan(Fault(kind, 1.5, lasts, ("lon",))))
+    outcome = ran(Fault(kind, 1.5, lasts, ("lon",)))
     assert outcome.violations == []
     assert outcome.faults == {kind: 1}
 
 
 @pytest.mark.parametrize("kind", SIMULATED)
 def test_it_changes_what_happens(kind):
-    assert run_plan(plan(Fault(kind, 1.5, 0.7, ("lon",)))).trace != run_plan(plan()).trace
+    assert ran(Fault(kind, 1.5, 0.7, ("lon",))).trace != ran().trace
 
 
 def test_a_copy_takes_appends_beside_its_original_and_of_two_commits_one_is_refused():
