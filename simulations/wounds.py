@@ -101,6 +101,8 @@ class Wounds:
         ends = [entry for entry in entries if _is_bare(entry[0], last[entry[0][:-_SEQ_BYTES]])]
         key, value = luck.choice(ends if luck.random() < _ENDS and ends else entries)
         wrong = value[:-1] + bytes([value[-1] ^ 1 << luck.randrange(8)])
+        if name in self._bare and self._bare[name][0] == key:
+            return None  # it is wrong already, and the same bit once more would make it right
         index.write([(key, wrong)])
         self._note(name, lambda: self._world.indexes[name].get(key) != wrong)
         if (key, value) in ends:

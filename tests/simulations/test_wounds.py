@@ -74,6 +74,22 @@ def test_an_index_is_hurt_also_where_every_log_ends_with_a_whole_node_of_its_tre
     run(main())
 
 
+def test_a_wrong_hash_is_not_made_right_by_hurting_it_again():
+    """Seed 2000264: the same bit of the same entry was flipped twice."""
+
+    async def main() -> None:
+        world = await written(FANOUT // 2)
+        wounds = Wounds(world)
+        entries = dict(world.indexes["lon1"].scan(b"q", b"r"))
+        assert wounds.hurt_index("lon1", Random(1)) is not None
+        assert wounds.hurt_index("lon1", Random(1)) is None
+        assert dict(world.indexes["lon1"].scan(b"q", b"r")) != entries
+        assert wounds.wrong_indexes() == ["lon1"]
+        await world.stop()
+
+    run(main())
+
+
 def test_one_node_at_a_time_is_hurt_until_it_is_healed():
     async def main() -> None:
         world = await written(20)
