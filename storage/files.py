@@ -25,10 +25,11 @@ class LogFiles:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._sealed = SealedFiles(disk)
+        self._sealed = SealedFiles(disk, self._look_again)
         self.segments = segments_of(disk)
         self.gaps: list[Gap] = []  # known damage, in order
-        self.unlisted: set[int] = set()  # where sealed segments begin whose directory is damaged
+        # Where sealed segments begin whose directory is damaged: whether it can't be made anew.
+        self.unlisted: dict[int, bool] = {}
         self.torn: Torn | None = None  # what the last scan found at the end
         self.link: int | None = None  # the checksum that the next record must name, once known
 
@@ -45,7 +46,7 @@ class LogFiles:
     def exchange(self, segment: Segment) -> None:
         """Put a segment in place of the one that begins where it does, or at the end."""
         self._sealed.forget(segment.name)
-        self.unlisted.discard(segment.base)
+        self.unlisted.pop(segment.base, None)
         if not self.segments or self.segments[-1].base < segment.base:
             self.segments.append(segment)
             return
@@ -158,17 +159,17 @@ class LogFiles:
         """The block that holds a position. What was not found by reading may be there by now."""
         directory = self._sealed.directory(segment.name, segment.base, segment.end)
         place = directory.holding(position)
-        searched = self._sealed.searched.get(segment.name)
-        if place is None and searched is not None:
+        if place is None and self._sealed.is_searched(segment.name):
             directory = self._sealed.stored(segment.name, segment.base) or directory
-            self._regained(searched, directory)
             place = directory.holding(position)
         return place
 
-    def _regained(self, before: Directory, now: Directory) -> None:
-        """Forget damage that a directory does not tell of any more: it had been read wrong."""
-        for gap in set(before.gaps) - set(now.gaps):
+    def _look_again(self, before: Directory, now: Directory) -> None:
+        """Damage that only a search told of is what is told now: reads may have failed then."""
+        for gap in before.gaps:
             self.gaps = without(self.gaps, Gap(*gap))
+        for gap in now.gaps:
+            self.note(Gap(*gap))
 
     def _damaged(self, gap: Gap, message: str) -> DamagedLog:
         self.note(gap)
@@ -221,18 +222,15 @@ class LogFiles:
             yield position - counted
 
     def _check_sealed(self, segment: Segment) -> Iterator[Found | Gap | int]:
-        searched = self._sealed.searched.get(segment.name)
         directory = self._sealed.stored(segment.name, segment.base)
         if directory is not None:
-            self.unlisted.discard(segment.base)
+            self.unlisted.pop(segment.base, None)
         else:
             self._sealed.forget(segment.name)
             directory = self._sealed.directory(segment.name, segment.base, segment.end)
             if directory.places and segment.base not in self.unlisted:  # else all is a gap
-                self.unlisted.add(segment.base)
+                self.unlisted[segment.base] = False
                 yield Gap(segment.end, segment.end)  # where it says that it stands: no records do
-        if searched is not None:
-            self._regained(searched, directory)
         for gap in directory.gaps:
             if self.note(Gap(*gap)):
                 yield Gap(*gap)

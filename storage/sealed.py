@@ -7,7 +7,7 @@ concerns the whole range of the log that it holds. Pure but for the reads of a D
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .block import Block, Directory, Place, read_directory
 from .disk import Disk
@@ -179,12 +179,16 @@ def _is_at(header: Header, place: Place) -> bool:
 
 
 class SealedFiles:
-    """All sealed segments of a disk, with the directories and blocks that were used last."""
+    """All sealed segments of a disk, with the directories and blocks that were used last.
 
-    def __init__(self, disk: Disk) -> None:
+    `on_better` is told when another directory takes the place of one that only blocks had told.
+    """
+
+    def __init__(self, disk: Disk, on_better: Callable[[Directory, Directory], None]) -> None:
         self._disk = disk
+        self._on_better = on_better
         self._directories: OrderedDict[str, Directory] = OrderedDict()
-        self.searched: dict[str, Directory] = {}  # directories that blocks told: not the last word
+        self._searched: dict[str, Directory] = {}  # directories that blocks told: not the last word
         self._blocks: OrderedDict[tuple[str, int], tuple[Block, int]] = OrderedDict()
         self._bytes = 0
 
@@ -192,21 +196,27 @@ class SealedFiles:
         """What is where in a sealed segment. Raises DamagedLog if a newer version wrote it."""
         found = self._directories.get(name) or self.stored(name, base)
         if found is None:
-            found = self.searched[name] = _searched_directory(self._disk, name, base, end)
-            self._keep(name, found)
+            found = _searched_directory(self._disk, name, base, end)
+            before, self._searched[name] = self._searched.get(name), found
+            self._keep(name, found, before)
         self._directories.move_to_end(name)
         return found
+
+    def is_searched(self, name: str) -> bool:
+        """Whether only its blocks have told what is where."""
+        return name in self._searched
 
     def stored(self, name: str, base: int) -> Directory | None:
         """The directory as the disk gives it now; None if it is damaged."""
         found = stored_directory(self._disk, name, base)
         if found is not None:
-            self.searched.pop(name, None)
-            self._keep(name, found)
+            self._keep(name, found, self._searched.pop(name, None))
         return found
 
-    def _keep(self, name: str, directory: Directory) -> None:
+    def _keep(self, name: str, directory: Directory, before: Directory | None) -> None:
         self._directories[name] = directory
+        if before is not None:
+            self._on_better(before, directory)
         if len(self._directories) > DIRECTORIES_CACHED_MAX:
             self._directories.popitem(last=False)
 

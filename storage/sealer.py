@@ -156,13 +156,13 @@ class Sealer:
     async def _look_at_all(self) -> None:
         for segment in list(self._log.files.segments):
             if segment.sealed and not stored_directory(self._disk, segment.name, segment.base):
-                self._log.files.unlisted.add(segment.base)
+                self._log.files.unlisted[segment.base] = False
             await asyncio.sleep(0)
 
     async def _mend_known(self) -> None:
-        damaged = self._log.files.unlisted - self._unreadable
+        unlisted = self._log.files.unlisted
         for segment in self._log.files.segments[:-1]:  # where the last one ends it alone can tell
-            if segment.base in damaged:
+            if unlisted.get(segment.base) is False:
                 await self._mend(segment)
 
     async def _mend(self, segment: Segment) -> None:
@@ -170,7 +170,7 @@ class Sealer:
         self._remove(name)
         old = directory_of(self._disk, segment.name, segment.base, segment.end)
         if old.gaps or not old.places:  # nobody can tell which of them had been set aside
-            self._unreadable.add(segment.base)
+            self._log.files.unlisted[segment.base] = True
             return
         if self._disk.free() < self._disk.size(segment.name) + DISK_RESERVE_BYTES:
             raise DiskFull(f"no room to mend {segment.name}; free some space")
@@ -179,7 +179,7 @@ class Sealer:
         except DamagedLog as error:
             _log.warning("the directory of %s is damaged, and stays so: %s", segment.name, error)
             self._remove(name)
-            self._unreadable.add(segment.base)
+            self._log.files.unlisted[segment.base] = True
             return
         except DiskFull:
             self._remove(name)
