@@ -230,8 +230,10 @@ class Comparison(NamedTuple):
 
     node: str
     bytes: int  # of all questions and answers
+    rounds: int
     shards: int
-    logs: int  # of all shards
+    differing: int  # of them: the two named other roots
+    logs: int  # of those shards
     levels: int  # of the highest tree
     differences: int  # that it found
 

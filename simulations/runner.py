@@ -152,10 +152,10 @@ class _Run:
         self._phase("trouble")
         await self._until(plan.warm_up + plan.trouble)
         self._phase("frozen")
-        self._world.note_bounds()
+        self._world.note_amid()
         await self._probe()
         await self._until(plan.healed_at)
-        self._world.note_bounds()
+        self._world.note_amid()
         for task in tasks:
             if task.done() and task.exception() is not None:
                 await task

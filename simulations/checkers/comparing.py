@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...storage.merkle import FANOUT, HASH_BYTES
 from ..history import Comparison, History
 
-_EQUAL_BYTES = 200  # a question and an answer, once more if the other has not settled so far
+_ROUND_BYTES = 80  # a question and an answer that name one hash
 _NUMBER_BYTES = 9  # at most, in a frame
 _NODE_BYTES = 5 * _NUMBER_BYTES + FANOUT * HASH_BYTES + 3  # what is asked for, and its children
 _LOG_BYTES = 3 * _NUMBER_BYTES + HASH_BYTES + 3
@@ -25,9 +25,13 @@ def comparing_is_cheap(history: History) -> list[str]:
 
 
 def compared_allowed(one: Comparison) -> int:
-    """How many bytes a comparison may cost that found so much."""
-    roots = one.shards * (HASH_BYTES + _NUMBER_BYTES)  # what differed may be healed by then
-    if not one.differences:
-        return _EQUAL_BYTES + roots
-    below = one.logs * (_LOG_BYTES + _NODE_BYTES) + one.differences * one.levels * _NODE_BYTES
-    return 2 * _EQUAL_BYTES + roots + below
+    """How many bytes a comparison may cost that found so much.
+
+    What differed may be healed when its logs are compared: then one path is gone for nothing.
+    """
+    rounds = one.rounds * _ROUND_BYTES
+    if not one.differing:
+        return rounds
+    roots = one.shards * (HASH_BYTES + _NUMBER_BYTES)
+    paths = one.logs + max(1, one.differences) * one.levels
+    return rounds + roots + one.logs * _LOG_BYTES + paths * _NODE_BYTES

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...gossip.messages import Compare, Compared, Message, Sender, encode
 from ...gossip.reports import Report, Told
+from ...gossip.session import Session
 from ...node.fold import Held as HeldCommit
 from ...node.fold import OrderKey
 from ...node.node import Node
@@ -102,6 +104,28 @@ def _size(body: Compare | Compared | None) -> int:
     return 0 if body is None else len(encode(Message(Sender(0, 0, 0, 0), body)))
 
 
+@dataclass
+class Cost:
+    """What a comparison has cost so far."""
+
+    bytes: int = 0
+    differing: set[int] = field(default_factory=set)  # shards whose roots the other has otherwise
+
+    def of(self, node: Node, session: Session) -> Comparison:
+        """All of it, once it is over."""
+        logs = [(log, seq) for log, seq in node.store.frontier.items() if log[0] in self.differing]
+        return Comparison(
+            node.me.name,
+            self.bytes,
+            session.rounds,
+            node.config.shards,
+            len(self.differing),
+            len(logs),
+            max((levels(seq) for _, seq in logs), default=0),
+            len(session.found),
+        )
+
+
 class Life:
     """One node from a start to its end."""
 
@@ -118,7 +142,7 @@ class Life:
         self._promised: dict[int, int] = {}  # by origin
         self._taking: list[tuple[int, int, int]] = []  # commits that the present `take` has stored
         self._steps: dict[tuple[int, ...], int] = {}
-        self._compared: dict[str, int] = {}  # bytes of the comparison under way, by node
+        self._costs: dict[str, Cost] = {}  # of the comparisons under way, by node
         self._last: OrderKey = (0, 0, 0)  # of what was stamped
         self._doubted: Left | None = None  # what it had before it set some of it aside
 
@@ -301,7 +325,7 @@ class Life:
     def _answered(
         self, answered: Callable[[str, Compared], None]
     ) -> Callable[[str, Compared], None]:
-        node, sizes = self.node, self._compared
+        node, costs = self.node, self._costs
 
         def watched(name: str, answer: Compared) -> None:
             turn = node.comparing.turns[name]
@@ -310,25 +334,15 @@ class Life:
                 answered(name, answer)
                 return
             if session.rounds == 0:
-                sizes[name] = 0
-            asked = session._asked  # noqa: SLF001 - looking inside is the point
-            sizes[name] += _size(asked) + _size(answer)
+                costs[name] = Cost()
+            cost = costs[name]
+            cost.bytes += _size(session._asked) + _size(answer)  # noqa: SLF001 - as it was asked
             answered(name, answer)
+            if answer.roots:
+                mine = node.history.trees.roots(session.cut)
+                cost.differing = {n for n, root in enumerate(mine) if root != answer.roots[n]}
             if turn.session is None:
-                frontier = node.store.frontier
-                went_on = asked is not None and bool(asked.shards or asked.nodes)
-                found = max(len(session.found), went_on)  # what differed may be healed by now
-                highest = max((levels(seq) for _, seq in frontier.items()), default=0)
-                self._watcher.history.comparisons.append(
-                    Comparison(
-                        self.name,
-                        sizes[name],
-                        node.config.shards,
-                        sum(1 for _ in frontier.items()),
-                        max(1, highest),
-                        found,
-                    )
-                )
+                self._watcher.history.comparisons.append(cost.of(node, session))
 
         return watched
 

@@ -18,6 +18,7 @@ from ...node.holes import Holes
 from ...node.node import Node
 from ...node.recovery import recover
 from ...node.strays import Strays
+from ...storage import keys
 from ...storage.commit import Commit, read_payloads
 from ...storage.disk import Disk
 from ...storage.errors import AnabranchError, DamagedLog
@@ -148,7 +149,25 @@ def known_tentative(node: Node, shard: int) -> list[tuple[Row, bool]]:
     unsettled = node.history._unsettled.items()  # noqa: SLF001 - looking inside is the point
     held = [one for (number, _), commits in unsettled if number == shard for one in commits]
     held += [stray for stray in node.strays if stray.shard == shard]
-    return [(row_of_standing(Standing(one, TENTATIVE, -1)), one.known_before) for one in held]
+    return [
+        (
+            row_of_standing(Standing(one, TENTATIVE, -1)),
+            _stored(node.history, keys.commit_key(one.id, shard)) is not None,
+        )
+        for one in held
+    ]
+
+
+def settled_revision(node: Node, stream: str) -> int:
+    """The last settled revision of a stream, as the index has it; -1 for none."""
+    found = _stored(node.history, keys.name_key(stream))
+    return -1 if found is None else keys.number(found)
+
+
+def _stored(history: NodeHistory, key: bytes) -> bytes | None:
+    """What the index has, or is about to be told."""
+    waiting = dict(history._puts)  # noqa: SLF001 - looking inside is the point
+    return waiting.get(key) or history._index.get(key)  # noqa: SLF001 - as above
 
 
 def names_of_tentative(history: NodeHistory) -> frozenset[tuple[bytes, str]]:

@@ -12,7 +12,7 @@ from ...node.node import Node
 from ...storage.errors import DamagedLog
 from ..history import Digested, Event, History, Latest, Read, Row, Shown
 from ..world.world import World
-from .reading import Reader, key_of_tail, known_tentative, row_of_standing
+from .reading import Reader, key_of_tail, known_tentative, row_of_standing, settled_revision
 
 
 class Viewer:
@@ -47,7 +47,7 @@ class Viewer:
         if when == "read":
             self.note_digest(name)
             self._read_within(node, rows)
-            self._read_latest(node)
+            self.read_latest(name)
         return [row for of_shard in rows.values() for row in of_shard]
 
     def show(self, name: str, when: str, after: OrderKey) -> dict[int, list[Row]]:
@@ -79,22 +79,21 @@ class Viewer:
         first, events = (None, 0) if place is None else (place.first_revision, place.events)
         self._history.reads.append(Read(node.me.name, row.stream, revision, first, events))
 
-    def _read_latest(self, node: Node) -> None:
+    def read_latest(self, name: str) -> None:
         """Read the tentative part of the stream of each shard's first commit that has no place."""
+        node = self._world.nodes[name]
         for shard in node.history.pending_shards:
             first = node.history.first_pending(shard)
             assert first is not None, "the shard has some"
-            fold = node.history.stream(first.stream)
-            shown = node.history.tentative(first.stream, shard, -1)
             known = known_tentative(node, shard)
             self._history.latest.append(
                 Latest(
-                    node.me.name,
+                    name,
                     first.stream,
-                    fold.settled_revision,
+                    settled_revision(node, first.stream),
                     frozenset(row.id for row, again in known if again),
                     tuple(row for row, _ in known),
-                    tuple(row_of_standing(one) for one in shown),
+                    tuple(map(row_of_standing, node.history.tentative(first.stream, shard, -1))),
                 )
             )
 

@@ -394,9 +394,12 @@ class WatchedWorld(World):
             ahead=(milliseconds(latest) - EPOCH_MS) / 1000 - self.loop_time(),
         )
 
-    def note_bounds(self) -> None:
-        """Note how full the buffers of all nodes are, in the middle of what goes wrong."""
+    def note_amid(self) -> None:
+        """Amid what goes wrong: how full buffers are, and what is tentative at all nodes."""
         self.history.gauges += bounds_of(self.nodes)
+        for name in self.names:
+            if name in self.nodes:
+                self._viewer.read_latest(name)
 
     async def calm_down(self) -> None:
         """Let time pass until no node can have anything left of what was before."""

@@ -359,11 +359,11 @@ def pull_everything(history):
 
 
 def say_much_to_find_nothing(history):
-    history.comparisons.append(Comparison("ny1", 400, 4, 12, 2, 0))
+    history.comparisons.append(Comparison("ny1", 110, 1, 1, 0, 0, 0, 0))
 
 
 def name_the_whole_tree_for_one_commit(history):
-    history.comparisons.append(Comparison("ny1", 16 * 16 * 32, 1, 3, 2, 1))
+    history.comparisons.append(Comparison("ny1", 16 * 16 * 32, 4, 1, 1, 3, 2, 1))
 
 
 def send_everything_twice(history):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from anabranch.gossip import session
 from anabranch.gossip.session import Session
 from anabranch.node.history import History
 from anabranch.node.recovery import _Replay
@@ -12,7 +13,7 @@ from anabranch.node.repair import Repair
 from anabranch.node.store import Store
 from anabranch.storage.log import Log
 
-from .registry import edited, planted
+from .registry import edited, planted, together
 
 
 @planted
@@ -54,6 +55,19 @@ def scrub_all_but_the_last_segment() -> AbstractContextManager[Any]:
 def compare_the_wrong_child() -> AbstractContextManager[Any]:
     """A comparison goes down beside the place where the trees differ."""
     return edited(Session._descend, ("index * FANOUT + child", "index * FANOUT"))
+
+
+@planted
+def name_all_shards_where_one_hash_would_do() -> AbstractContextManager[Any]:
+    """Whoever has the same is told the roots of all shards."""
+    return edited(session.reply, ("[] if node_root(roots) == question.root else roots", "roots"))
+
+
+@planted
+def name_all_logs_where_nothing_differs() -> AbstractContextManager[Any]:
+    """And goes on to the logs of all of them."""
+    narrow = edited(Session._compare_shards, (" if root != theirs[shard]", ""))
+    return together(name_all_shards_where_one_hash_would_do(), narrow)
 
 
 @planted
