@@ -30,14 +30,18 @@ from .fold import ACCEPTED, KEPT, REJECTED
 REMEDY: Final = "delete the folder `index`: the node rebuilds it from the log"
 _COUNTED: Final = (b"q", b"c", b"s", b"x", b"n")  # entries that come with commits
 _NUMBERS: Final = (keys.SCRUBBED, keys.SYNCED, keys.REPLAY_FROM)
-_NEEDED: Final = (keys.STATE, keys.SYNCED, keys.REPLAY_FROM)  # once anything is settled
+_NEEDED: Final = (keys.SYNCED, keys.REPLAY_FROM)  # once anything is settled
 _Entry = tuple[bytes, bytes]
 _sha256 = hashlib.sha256
 
 
 def synced_in(index: Index) -> int:
     """Up to where the log was on disk, as an index knows. A log that ends before lost its end."""
-    value = index.get(keys.SYNCED)
+    return _number(index, keys.SYNCED)
+
+
+def _number(index: Index, key: bytes) -> int:
+    value = index.get(key)
     return 0 if value is None or len(value) != len(keys.number_value(0)) else keys.number(value)
 
 
@@ -152,6 +156,8 @@ class IndexCheck:
             if self._index.get(keys.name_key(name)) != keys.number_value(revision):
                 yield f"the last revision of stream {name!r} is not {revision}"
         needed = [*_NEEDED, *map(keys.mark_key, sorted(self.places))] if self.commits else []
+        if needed and _number(self._index, keys.REPLAY_FROM):  # else the replay meets the state
+            needed.append(keys.STATE)
         for key in needed:
             if self._index.get(key) is None:
                 yield f"{_described(key)} is missing"

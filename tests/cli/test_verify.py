@@ -33,19 +33,22 @@ url = "http://127.0.0.1:7199"
 COMMITS = 60
 
 
-async def _live(directory: Path, segment_bytes: int) -> None:
+def _node(directory: Path, segment_bytes: int = 1 << 30) -> Node:
     config = parse(CONFIG)
     tuning = type(config.tuning)(segment_bytes=segment_bytes)
-    disk = FileDisk(directory)
-    node = Node(
+    return Node(
         type(config)(config.name, config.shards, config.members, tuning),
         "a",
-        disk=disk,
+        disk=FileDisk(directory),
         index=RocksIndex(directory / "index"),
         clock=SystemClock(),
         random=SystemRandom(),
         network=WebSocketNetwork(),
     )
+
+
+async def _live(directory: Path, segment_bytes: int) -> None:
+    node = _node(directory, segment_bytes)
     await node.start()
     for number in range(COMMITS - 1):
         draft = Draft(
@@ -58,6 +61,13 @@ async def _live(directory: Path, segment_bytes: int) -> None:
         await asyncio.sleep(0)
     while node.log.sealed < node.log.segments - 1:  # noqa: ASYNC110 - sealing takes its time
         await asyncio.sleep(0)
+    await node.stop()
+
+
+async def start_once_more(directory: Path) -> None:
+    """Start and stop the node: it writes a state, and nothing new settles."""
+    node = _node(directory)
+    await node.start()
     await node.stop()
 
 
@@ -336,3 +346,13 @@ def test_wrong_use_is_said(tmp_path: Path, data: Path, capsys: pytest.CaptureFix
     assert "in use by another process" in capsys.readouterr().err
     disk.close()
     assert run(["verify"]) == 2
+
+
+def test_an_index_that_was_deleted_and_made_anew_is_good(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(data / "index")
+    asyncio.run(start_once_more(data))
+    status, said = verify(data, capsys)
+    assert (status, said["findings"], said["index"]["wrong"]) == (0, [], [])
+    assert said["index"]["settled_commits"] == COMMITS
