@@ -60,6 +60,11 @@ class Verdict:
         return [one for one in self.findings if not one.known and one not in self.repaired]
 
     @property
+    def has_lost_its_end(self) -> bool:
+        """Whether the log ends before what the index knows to have been on disk."""
+        return any(one.what == _LOST_END for one in self.findings)
+
+    @property
     def is_good(self) -> bool:
         """Whether all is well."""
         return not (self.wrong or self.index or self.unreadable)
@@ -148,7 +153,7 @@ def _check_index(index: Index, files: LogFiles, tell: Tell, verdict: Verdict) ->
         verdict.index.append(str(error))
         return
     verdict.settled, verdict.unreadable = check.commits, check.unreadable
-    if synced > files.end and not any(one.what == _LOST_END for one in verdict.findings):
+    if synced > files.end and not verdict.has_lost_its_end:
         verdict.findings.append(Finding(FOLDER, 0, files.end, synced - files.end, _LOST_END))
 
 
@@ -198,7 +203,11 @@ def _print(verdict: Verdict, directory: Path) -> None:
         screen.print(cell(f"{INDEX}: {sentence}", "bold red"))
     if len(verdict.index) > 100:
         screen.print(f"and {number(len(verdict.index) - 100)} more in the index")
-    if verdict.index:
+    if verdict.has_lost_its_end:
+        screen.print(
+            f"Keep the folder `{INDEX}`: nothing else knows that the log has lost its end."
+        )
+    elif verdict.index:
         screen.print(f"To mend the index, {REMEDY}.")
     if verdict.unreadable:
         screen.print(

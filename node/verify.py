@@ -213,10 +213,18 @@ class IndexCheck:
                 kept_epoch(value)
             elif key not in _NUMBERS:
                 yield _surplus(key)
-            elif keys.number(value) > self._files.end and key != keys.SYNCED:
+            elif keys.number(value) > self._files.end and not self._lost_its_end():
                 yield f"{_described(key)} is behind the end of the log"
         except (DamagedLog, BadFrame, struct.error):
             yield f"{_described(key)} can't be read"
+
+    def _lost_its_end(self) -> bool:
+        """Whether the log is good only up to before what the index knows: the index may be right.
+
+        What a scan finds to be torn counts as lost once there was one.
+        """
+        torn = self._files.torn
+        return (self._files.end if torn is None else torn.position) < synced_in(self._index)
 
     def _is_explained(self, key: bytes, value: bytes) -> bool:
         """Whether the commit that an entry leads to has such an entry."""
@@ -260,7 +268,7 @@ class IndexCheck:
                 yield _surplus(key)
 
     def _leaves(self, logs: set[LogKey]) -> dict[LogKey, dict[int, set[bytes]]] | None:
-        """All hashes that the log has for what is not settled; None if it is damaged."""
+        """All hashes that the log has for what is not settled; None if some may be missing."""
         found: dict[LogKey, dict[int, set[bytes]]] = {log: {} for log in logs}
         for record in self._files.scan(0):
             if isinstance(record, Gap):
@@ -270,7 +278,7 @@ class IndexCheck:
                 log = (commit.shard, commit.origin)
                 if log in logs and commit.seq > self._size(log):
                     found[log].setdefault(commit.seq, set()).add(commit.hash)
-        return found
+        return None if self._lost_its_end() else found
 
 
 def _tree_of(key: bytes) -> LogKey:

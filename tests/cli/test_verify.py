@@ -277,6 +277,32 @@ def test_what_had_been_on_disk_is_no_torn_tail_and_is_not_cut(
         assert path.read_bytes() == whole[:-5]
 
 
+def test_nobody_is_told_to_delete_the_index_that_knows_of_a_lost_end(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    asyncio.run(start_once_more(data))  # its last record is a state: all commits are before it
+    path = first(data)
+    whole = path.read_bytes()
+    end = keys.number_value(len(whole))
+    index = RocksIndex(data / "index")
+    index.write([(key, end) for key in (keys.SYNCED, keys.REPLAY_FROM, keys.SCRUBBED)])
+    index.close()
+    path.write_bytes(whole[:-5])
+    status, said = verify(data, capsys)
+    (finding,) = said["findings"]
+    assert (status, said["index"]["wrong"]) == (1, [])
+    assert "lost its end" in finding["what"]
+    index = RocksIndex(data / "index")
+    index.write([(b"?", b"")])
+    index.close()
+    assert run(["verify", str(data)]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nothing in the log explains it" in out
+    assert "Keep the folder `index`" in out
+    assert "delete" not in out
+
+
 def beside(kind: str, rows: dict[str, list[tuple[bytes, bytes]]]) -> list[tuple[bytes, bytes]]:
     """Entries of a kind that no commit in the log explains."""
     key, value = rows[kind][-1] if rows[kind] else (kind.encode(), bytes(8))

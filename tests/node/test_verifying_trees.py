@@ -49,3 +49,18 @@ async def test_nodes_over_commits_that_are_not_settled_are_explained_by_the_log(
     (line,) = found(world)
     assert f"with key {behind.hex()}: nothing in the log explains it" in line
     await world.stop()
+
+
+@in_virtual_time
+async def test_nodes_over_what_a_log_has_lost_at_its_end_are_not_called_wrong():
+    world, node, _ = await with_nodes_ahead()
+    disk, index = world.disks["ny1"], world.indexes["ny1"]
+    index.write([(keys.SYNCED, keys.number_value(node.log.durable))])
+    files = LogFiles(disk)
+    disk.truncate(files.segments[-1].name, files.segments[-1].size // 2)
+    assert found(world) == []
+    index.write([(keys.SYNCED, keys.number_value(0))])
+    lines = found(world)
+    assert lines
+    assert all("nothing in the log explains it" in line for line in lines)
+    await world.stop()
