@@ -111,8 +111,7 @@ def command(
 
 def _check(disk: FileDisk, tell: Tell, *, mend: bool) -> Verdict:
     verdict = Verdict()
-    index = _open_index(disk, verdict)
-    synced = 0 if index is None else synced_in(index)
+    index, synced = _open_index(disk, verdict)
     for found in verify(disk):
         read = verdict.files.setdefault(found.name, Read(found.name))
         if isinstance(found, Progress):
@@ -128,21 +127,27 @@ def _check(disk: FileDisk, tell: Tell, *, mend: bool) -> Verdict:
             repair(disk, finding)
             verdict.repaired.append(finding)
     if index is not None:
-        _check_index(index, LogFiles(disk), tell, verdict)
+        _check_index(index, synced, LogFiles(disk), tell, verdict)
     return verdict
 
 
-def _open_index(disk: FileDisk, verdict: Verdict) -> Index | None:
+def _open_index(disk: FileDisk, verdict: Verdict) -> tuple[Index | None, int]:
+    """The index, and up to where it knows the log to have been on disk."""
+    path = disk.directory / INDEX
+    if not path.exists():
+        return None, 0
     try:
-        path = disk.directory / INDEX
-        return RocksIndex.to_look_at(path) if path.exists() else None
-    except DamagedIndex as error:
+        index = RocksIndex.to_look_at(path)
+        return index, synced_in(index)
+    except DamagedIndex as error:  # the log is judged without it
         verdict.index.append(str(error))
-        return None
+        return None, 0
 
 
-def _check_index(index: Index, files: LogFiles, tell: Tell, verdict: Verdict) -> None:
-    check, synced = IndexCheck(index, files), synced_in(index)
+def _check_index(index: Index, synced: int, files: LogFiles, tell: Tell, verdict: Verdict) -> None:
+    if synced > files.end and not verdict.has_lost_its_end:
+        verdict.findings.append(Finding(FOLDER, 0, files.end, synced - files.end, _LOST_END))
+    check = IndexCheck(index, files)
     try:
         for found in check.run():
             if found is None:
@@ -153,8 +158,6 @@ def _check_index(index: Index, files: LogFiles, tell: Tell, verdict: Verdict) ->
         verdict.index.append(str(error))
         return
     verdict.settled, verdict.unreadable = check.commits, check.unreadable
-    if synced > files.end and not verdict.has_lost_its_end:
-        verdict.findings.append(Finding(FOLDER, 0, files.end, synced - files.end, _LOST_END))
 
 
 @contextmanager
@@ -191,7 +194,8 @@ def _print(verdict: Verdict, directory: Path) -> None:
     screen = console()
     screen.print(_files(verdict))
     if verdict.settled is None:
-        screen.print("There is no index; the node makes it when it starts.")
+        none = "There is no index; the node makes it when it starts."
+        screen.print("The index can't be read to its end." if verdict.index else none)
     else:
         good = "every entry and tree agrees with the log" if not verdict.index else ""
         line = f"Index: {count(verdict.settled, 'settled commit')}"

@@ -163,6 +163,29 @@ def test_an_index_that_is_wrong_is_told_apart_from_the_log(
     assert any("hash in its log is wrong" in line for line in said["index"]["wrong"])
 
 
+@pytest.mark.parametrize("key", [keys.SYNCED, keys.REPLAY_FROM])
+def test_a_log_is_judged_beside_an_index_that_rots(
+    data: Path, capsys: pytest.CaptureFixture[str], key: bytes
+) -> None:
+    before = set((data / "index").glob("*.sst"))
+    index = RocksIndex(data / "index")
+    index.write([(key, index.get(key) or b"")])
+    index.close()
+    (written,) = set((data / "index").glob("*.sst")) - before
+    for path, offset in ((written, 5), (first(data), first(data).stat().st_size // 2)):
+        raw = bytearray(path.read_bytes())
+        raw[offset] ^= 4
+        path.write_bytes(raw)
+    status, said = verify(data, capsys)
+    assert (status, said["good"]) == (1, False)
+    assert said["findings"][0]["name"] == f"log/{first(data).name}"
+    assert "block checksum mismatch" in said["index"]["wrong"][0]
+    assert run(["verify", str(data)]) == 1
+    out = capsys.readouterr().out
+    assert "The index can't be read to its end." in out
+    assert "To mend the index" in out
+
+
 KINDS = "cdeqmnstuwxyz"  # storage/keys.py
 
 
