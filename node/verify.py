@@ -180,9 +180,7 @@ class IndexCheck:
         yield from self._check_ahead(ahead)
         for kind in _COUNTED:
             if counts[kind] != self._due[kind]:  # as a rule each commit is read only once
-                for key, value in self._index.scan(kind, keys.after(kind)):
-                    if not self._is_explained(key, value):
-                        yield _surplus(key)
+                yield from self._check_explained(kind)
 
     def _check_mark(self, key: bytes, value: bytes) -> Iterator[str]:
         shard = keys.shard_in(key)
@@ -225,6 +223,17 @@ class IndexCheck:
         """
         torn = self._files.torn
         return (self._files.end if torn is None else torn.position) < synced_in(self._index)
+
+    def _check_explained(self, kind: bytes) -> Iterator[str]:
+        for key, value in self._index.scan(kind, keys.after(kind)):
+            try:
+                explained = self._is_explained(key, value)
+            except (DamagedLog, BadFrame):
+                explained = True  # the log's own check names it
+            except struct.error:
+                explained = False  # it leads to what is no place
+            if not explained:
+                yield _surplus(key)
 
     def _is_explained(self, key: bytes, value: bytes) -> bool:
         """Whether the commit that an entry leads to has such an entry."""

@@ -267,6 +267,18 @@ def test_an_entry_that_is_wrong_is_named(
         assert len(lines) == 1, "it says no more than what is wrong"
 
 
+@pytest.mark.parametrize("what", ["short", "negative"])
+def test_a_place_that_is_none_is_named_with_what_leads_there(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    key, value = entries(data)["e"][-1]
+    odd = keys.place_value(*keys.place(value)._replace(first_revision=-1))
+    lines = planted(data, capsys, key, value[:-1] if what == "short" else odd)
+    assert f"the place in the one order with key {key.hex()} is no place" in lines
+    assert sum("nothing in the log explains it" in line for line in lines) >= 1
+
+
 def test_a_log_that_ends_before_what_the_index_knows_has_lost_its_end(
     plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
