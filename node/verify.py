@@ -279,14 +279,17 @@ class IndexCheck:
     def _leaves(self, logs: set[LogKey]) -> dict[LogKey, dict[int, set[bytes]]] | None:
         """All hashes that the log has for what is not settled; None if some may be missing."""
         found: dict[LogKey, dict[int, set[bytes]]] = {log: {} for log in logs}
-        for record in self._files.scan(0):
-            if isinstance(record, Gap):
-                return None
-            if record.kind == COMMIT:
-                commit = read_header(record.body)
-                log = (commit.shard, commit.origin)
-                if log in logs and commit.seq > self._size(log):
-                    found[log].setdefault(commit.seq, set()).add(commit.hash)
+        try:
+            for record in self._files.scan(0):
+                if isinstance(record, Gap):
+                    return None
+                if record.kind == COMMIT:
+                    commit = read_header(record.body)
+                    log = (commit.shard, commit.origin)
+                    if log in logs and commit.seq > self._size(log):
+                        found[log].setdefault(commit.seq, set()).add(commit.hash)
+        except (DamagedLog, BadFrame):  # of a newer version, or no commit
+            return None
         return None if self._lost_its_end() else found
 
 

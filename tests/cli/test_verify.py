@@ -18,7 +18,10 @@ from anabranch.node.node import Node
 from anabranch.storage import keys
 from anabranch.storage.commit import EXPECT_NONE, KEEP, Draft
 from anabranch.storage.disk import FileDisk
+from anabranch.storage.files import LogFiles
 from anabranch.storage.index_rocks import RocksIndex
+from anabranch.storage.record import COMMIT, frame
+from anabranch.storage.segment import Found
 
 CONFIG = """
 [cluster]
@@ -373,6 +376,32 @@ def test_an_entry_that_nothing_explains_is_named(
         else:
             assert line.endswith(f"with key {key.hex()}: nothing in the log explains it")
             assert not more
+
+
+@pytest.mark.parametrize("what", ["a commit is an array", "a record of frame version 2"])
+def test_a_record_that_is_none_of_ours_hides_nothing_else(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    data = Path(shutil.copytree(plain, tmp_path / "data"))
+    key, value = entries(data)["t"][-1]
+    shard, origin, *_ = keys.node_of(key) or (0, 0)
+    index = RocksIndex(data / "index")
+    index.write([(keys.tree_key(shard, origin, 1, 7), value), (b"?", b"")])
+    index.close()
+    path = first(data)
+    disk, end = FileDisk(data), path.stat().st_size
+    files = LogFiles(disk)
+    assert all(isinstance(one, Found) for one in files.scan(0))
+    disk.close()
+    front, _ = frame(COMMIT, b"junk", end, end, files.link or 0)
+    if "version" in what:
+        front = bytes([front[0], 2]) + front[2:4] + bytes(len(front) - 4)
+    path.write_bytes(path.read_bytes() + front + b"junk")
+    status, said = verify(data, capsys)
+    (finding,) = said["findings"]
+    assert (status, finding["position"]) == (1, end)
+    assert what in finding["what"]
+    assert said["index"]["wrong"] == ["the entry with key 3f: nothing in the log explains it"]
 
 
 def test_without_an_index_the_log_alone_is_judged(
