@@ -18,7 +18,7 @@ from .errors import BadFrame, DamagedLog, DiskError
 from .limits import BLOCK_BYTES
 from .record import COMMIT, HEADER_BYTES, STATE
 from .scan import Scan
-from .sealed import directory_of, load, stored_directory
+from .sealed import directory_of, load, sealed_end, searched_end, stored_directory
 from .segment import (
     FOLDER,
     QUARANTINE,
@@ -27,11 +27,14 @@ from .segment import (
     Segment,
     leftovers,
     quarantine_name,
+    sealed_name,
     segment_name,
     segments_of,
 )
 from .state import read_state
 
+_POSITION_MAX: Final = (1 << 64) - 1
+_SEGMENT: Final = re.compile(r"([0-9a-f]{16})\.(seg|sealed)")
 _QUARANTINED: Final = re.compile(r"([0-9a-f]{16})-(\d{1,20})\.bad")
 Repair = Literal["", "cut", "remove"]
 
@@ -67,20 +70,21 @@ def verify(disk: Disk) -> Iterator[Progress | Finding]:
         what = "left by a sealer that was interrupted; its source is still there"
         yield Finding(name, 0, 0, disk.size(name), what, repair="remove")
     try:
-        segments = segments_of(disk)
-    except DamagedLog as error:
-        yield Finding(FOLDER, 0, 0, 0, str(error))
-        return
+        segments, fits = segments_of(disk), True
+    except DamagedLog:
+        segments, fits = (yield from _one_by_one(disk)), False
     position, link = 0, 0 if segments else None
     for segment in segments:
         if segment.base > position:
             what = "missing: no segment holds this range"
             yield Finding(segment_name(position), 0, position, segment.base - position, what)
+        if segment.base != position:
             link = None
+        last = fits and segment is segments[-1]  # else nobody can say that it is: nothing is cut
         read = (
             _sealed(disk, segment, link)
             if segment.sealed
-            else _plain(disk, segment, link, last=segment is segments[-1])
+            else _plain(disk, segment, link, last=last)
         )
         link = yield from read
         position = segment.end
@@ -99,6 +103,47 @@ def repair(disk: Disk, finding: Finding) -> None:
 
 
 _Read = Iterator[Progress | Finding]
+
+
+def _one_by_one(disk: Disk) -> Generator[Finding, None, list[Segment]]:
+    """The segments where they don't make up one log; says which does not fit, and why."""
+    forms: dict[int, set[str]] = {}
+    for match in filter(None, map(_SEGMENT.fullmatch, disk.list(FOLDER))):
+        forms.setdefault(int(match[1], 16), set()).add(match[2])
+    bases, segments = sorted(forms), list[Segment]()
+    for base, until in zip(bases, [*bases[1:], None], strict=False):
+        segment = yield from _alone(disk, base, forms[base], until)
+        if until is not None and segment.end > until:
+            what = (
+                f"ends at {segment.end:#x}, behind {until:#x}, where another segment begins. Move "
+                "away the one that does not belong here, or start this node with an empty "
+                "directory beside healthy peers"
+            )
+            yield Finding(segment.name, 0, until, segment.end - until, what)
+        segments.append(segment)
+    return segments
+
+
+def _alone(
+    disk: Disk, base: int, forms: set[str], until: int | None
+) -> Generator[Finding, None, Segment]:
+    """One segment; where nothing tells its end, it reaches as far as its blocks do."""
+    name = sealed_name(base)
+    end = sealed_end(disk, name, base) if "sealed" in forms else None
+    if end is None and "seg" in forms:
+        return Segment(base, disk.size(segment_name(base)))
+    end = until if end is None else end
+    if end is None:
+        try:
+            places = directory_of(disk, name, base, _POSITION_MAX).places
+        except DamagedLog:  # of a newer version: reading it says so
+            return Segment(base, 0, sealed=True)
+        try:
+            end = searched_end(disk, name, base)
+        except DamagedLog as error:
+            end = places[-1].end if places else base
+            yield Finding(name, 0, end, 0, str(error))
+    return Segment(base, end - base, sealed=True)
 
 
 def _plain(

@@ -9,7 +9,8 @@ import pytest
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.loop import run
 from anabranch.storage.errors import DiskError
-from anabranch.storage.record import HEADER_BYTES
+from anabranch.storage.record import HEADER_BYTES, MAGIC
+from anabranch.storage.sealed import directory_of
 from anabranch.storage.segment import segment_name
 from anabranch.storage.state import State, state_body
 from anabranch.storage.verify import Finding, Progress, repair, verify
@@ -125,6 +126,60 @@ def test_a_missing_segment_is_named():
         (found,) = findings(disk)
         assert found[:4] == (segment_name(gone.base), 0, gone.base, gone.size)
         assert "missing" in found.what
+
+    run(story())
+
+
+def test_a_last_segment_that_tells_no_end_is_read_as_far_as_it_goes():
+    async def story() -> None:
+        disk, _ = await directory(sealed=True)
+        disk.remove("log/" + disk.list("log")[-1])
+        *others, last = [f"log/{name}" for name in disk.list("log")]
+        places = directory_of(disk, last, int(last[4:20], 16), 1 << 62).places
+        disk.truncate(last, places[-1].offset + places[-1].stored)
+        disk.flip(others[0], HEADER_BYTES + 3)
+        found = findings(disk)
+        assert [one.name for one in found] == [last, others[0], last]
+        assert "nothing tells where it ends" in found[0].what
+        assert found[0].position == places[-1].end
+        assert "the blocks were found without it" in found[2].what
+        read = {one.name: one.records for one in verify(disk) if isinstance(one, Progress)}
+        assert sorted(read) == [*others, last]
+        assert read[last] > 0
+        disk.truncate(last, 0)
+        assert findings(disk)[0].name == last
+
+    run(story())
+
+
+def test_a_last_segment_of_a_newer_version_is_named_once_and_all_others_are_read():
+    async def story() -> None:
+        disk, _ = await directory(sealed=True)
+        disk.remove("log/" + disk.list("log")[-1])
+        last = "log/" + disk.list("log")[-1]
+        disk.truncate(last, 0)
+        disk.append(last, bytes([MAGIC[0], 2]) + bytes(100))
+        (found,) = [one for one in findings(disk) if "directory or footer" not in one.what]
+        assert (found.name, "frame version 2" in found.what) == (last, True)
+        assert {one.name for one in verify(disk)} == {f"log/{name}" for name in disk.list("log")}
+
+    run(story())
+
+
+def test_two_segments_of_one_stretch_are_named_and_nothing_is_cut():
+    async def story() -> None:
+        disk, _ = await directory(sealed=False)
+        first, second, *_, last = [f"log/{name}" for name in disk.list("log")]
+        length = int(second[4:20], 16)
+        disk.append(first, b"what is not of this log")
+        disk.append(last, b"\xab\x01 torn")
+        found = findings(disk)
+        assert found[0][:4] == (first, 0, length, 23)
+        assert "where another segment begins" in found[0].what
+        assert [(one.name, one.what, one.repair) for one in found[1:]] == [
+            (first, "not what was written", ""),
+            (last, "not what was written", ""),
+        ]
 
     run(story())
 
