@@ -13,7 +13,7 @@ import typer
 
 from ..node.verify import REMEDY, IndexCheck, synced_in
 from ..storage.disk import FileDisk
-from ..storage.errors import DamagedIndex
+from ..storage.errors import DamagedIndex, DamagedLog
 from ..storage.files import LogFiles
 from ..storage.index import Index
 from ..storage.index_rocks import RocksIndex
@@ -51,7 +51,8 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     repaired: list[Finding] = field(default_factory=list)
     index: list[str] = field(default_factory=list)
-    settled: int | None = None  # commits in the index; None without one
+    has_index: bool = False
+    settled: int | None = None  # commits in the index; None if it was not read to its end
     unreadable: int = 0  # settled commits whose records can't be read
 
     @property
@@ -127,7 +128,8 @@ def _check(disk: FileDisk, tell: Tell, *, mend: bool) -> Verdict:
             repair(disk, finding)
             verdict.repaired.append(finding)
     if index is not None:
-        _check_index(index, synced, LogFiles(disk), tell, verdict)
+        verdict.has_index = True
+        _check_index(index, synced, disk, tell, verdict)
     return verdict
 
 
@@ -144,7 +146,13 @@ def _open_index(disk: FileDisk, verdict: Verdict) -> tuple[Index | None, int]:
         return None, 0
 
 
-def _check_index(index: Index, synced: int, files: LogFiles, tell: Tell, verdict: Verdict) -> None:
+def _check_index(index: Index, synced: int, disk: FileDisk, tell: Tell, verdict: Verdict) -> None:
+    try:
+        files = LogFiles(disk)
+    except DamagedLog as error:  # its segments don't make up one log
+        if not verdict.wrong:
+            verdict.findings.append(Finding(FOLDER, 0, 0, 0, str(error)))
+        return
     if synced > files.end and not verdict.has_lost_its_end:
         verdict.findings.append(Finding(FOLDER, 0, files.end, synced - files.end, _LOST_END))
     check = IndexCheck(index, files)
@@ -194,8 +202,7 @@ def _print(verdict: Verdict, directory: Path) -> None:
     screen = console()
     screen.print(_files(verdict))
     if verdict.settled is None:
-        none = "There is no index; the node makes it when it starts."
-        screen.print("The index can't be read to its end." if verdict.index else none)
+        screen.print(_unread(verdict))
     else:
         good = "every entry and tree agrees with the log" if not verdict.index else ""
         line = f"Index: {count(verdict.settled, 'settled commit')}"
@@ -226,6 +233,15 @@ def _print(verdict: Verdict, directory: Path) -> None:
         screen.print("The node itself, or --repair, takes care of what was cut short.")
     if verdict.is_good:
         screen.print(cell(f"{directory}: all is as it was written.", "green"))
+
+
+def _unread(verdict: Verdict) -> str:
+    """Why nothing is said of what an index holds."""
+    if verdict.index:
+        return "The index can't be read to its end."
+    if verdict.has_index:
+        return "The index was not compared: the segments don't make up one log."
+    return "There is no index; the node makes it when it starts."
 
 
 def _files(verdict: Verdict) -> Table:

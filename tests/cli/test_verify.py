@@ -154,6 +154,27 @@ def test_a_torn_tail_is_cut_only_when_asked(data: Path, capsys: pytest.CaptureFi
     assert path.read_bytes() == whole
 
 
+def test_all_else_is_told_where_the_last_segment_tells_no_end(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = max((data / "log").iterdir())
+    last.unlink()  # it was being written
+    if not any((data / "log").iterdir()):
+        last.with_suffix(".sealed").write_bytes(b"")  # the only one, and nothing is left of it
+    sealed = sorted((data / "log").iterdir())
+    raw = sealed[-1].read_bytes()
+    sealed[-1].write_bytes(raw[: len(raw) // 2])
+    status, said = verify(data, capsys)
+    assert (status, said["index"]["wrong"]) == (1, [])
+    assert {one["name"] for one in said["findings"]} == {f"log/{sealed[-1].name}"}
+    assert "nothing tells where it ends" in said["findings"][0]["what"]
+    read = {file["name"]: file["records"] for file in said["files"]}
+    assert sorted(read) == [f"log/{path.name}" for path in sealed]
+    assert all(read[f"log/{path.name}"] for path in sealed[:-1])
+    assert run(["verify", str(data)]) == 1
+    assert "The index was not compared" in " ".join(capsys.readouterr().out.split())
+
+
 def test_an_index_that_is_wrong_is_told_apart_from_the_log(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
