@@ -165,11 +165,15 @@ class LogFiles:
         return place
 
     def _look_again(self, before: Directory, now: Directory) -> None:
-        """Damage that only a search told of is what is told now: reads may have failed then."""
-        for gap in before.gaps:
-            self.gaps = without(self.gaps, Gap(*gap))
-        for gap in now.gaps:
-            self.note(Gap(*gap))
+        """Forget damage that only a search told of, where it is not told any more: reads failed.
+
+        What is still told, and was not known yet, whoever checks the segment is to find as new.
+        """
+        over = [Gap(*gap) for gap in before.gaps]
+        for still in now.gaps:
+            over = without(over, Gap(*still))
+        for gap in over:
+            self.gaps = without(self.gaps, gap)
 
     def _damaged(self, gap: Gap, message: str) -> DamagedLog:
         self.note(gap)

@@ -12,6 +12,7 @@ from anabranch.storage import sealed as sealed_module
 from anabranch.storage import sealer as sealer_module
 from anabranch.storage.record import HEADER_BYTES
 from anabranch.storage.sealer import Sealer
+from anabranch.storage.segment import Gap
 
 from .logs import Watched, files_of
 from .sealing import commit_of, seal, sealed_disk, written
@@ -121,3 +122,15 @@ def test_damage_that_was_a_failed_read_is_forgotten_also_if_the_directory_is_mad
         assert watched.log.gaps == []
 
     run(story())
+
+
+def test_a_check_finds_all_that_is_gone_also_if_a_read_has_searched_for_it_before():
+    before, records, name = small()
+    disk = mute(before)
+    watched = Watched(disk)
+    segment = watched.log.files.segments[0]
+    watched.log.files.exchange(segment)  # nothing of it is in memory
+    disk.remove(name)
+    assert not any(served(watched, records[:3]))
+    found = [one for one in watched.log.check(segment.base) if isinstance(one, Gap)]
+    assert Gap(segment.base, segment.end) in found
