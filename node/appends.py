@@ -14,9 +14,9 @@ from ..storage.commit import Draft, shard_of
 from ..storage.errors import (
     AnabranchError,
     DamagedLog,
+    DiskFull,
     Overloaded,
     RevisionConflict,
-    SyncFailed,
     Unavailable,
     Unconfirmed,
     Unprocessable,
@@ -80,10 +80,12 @@ class Appends:
         return await self._receipt(held, ack, timeout, duplicate=False)
 
     async def _durable(self, held: Held) -> None:
-        """Return when a commit of this node is on disk."""
+        """Return when a commit of this node is on disk. Raises DiskFull, Unconfirmed."""
         try:
             await self._node.log.wait(held.position)
-        except SyncFailed as error:
+        except DiskFull:
+            raise  # what was written of it is undone
+        except AnabranchError as error:  # a part that was written may be there after a crash
             raise _unconfirmed(error) from error
 
     async def _append_again(

@@ -23,6 +23,7 @@ BUG_OF = {
     "a-start-without-room": "count a start that is not kept",
     "a-witness-that-was-removed": "ask none but the members of now",
     "an-answer-from-a-damaged-disk": "answer damage as if nothing was written",
+    "a-write-that-failed": "answer a failed write as if nothing was written",
     "a-flipped-bit": "take a frame whatever its sum says",
     "a-narrow-link": "send a batch that was too much again in full",
     "a-slow-link": "take a message for as new as it is read",

@@ -130,6 +130,12 @@ def answer_an_error_though_it_may_be_kept() -> AbstractContextManager[Any]:
 
 
 @planted
+def answer_a_failed_write_as_if_nothing_was_written() -> AbstractContextManager[Any]:
+    """Was there, but for syncs: the disk's error is the answer, which says that it is not here."""
+    return edited(Appends._durable, ("except AnabranchError", "except ZeroDivisionError"))
+
+
+@planted
 def answer_damage_as_if_nothing_was_written() -> AbstractContextManager[Any]:
     """Was there: what a receipt is made of can't be read, and the commit is on disk."""
     return edited(Appends.append, ("except DamagedLog", "except ZeroDivisionError"))
