@@ -73,6 +73,7 @@ def run_task(task: Task) -> Result:
     """Run a seed. Whatever is raised is what is wrong with it."""
     began = time.perf_counter()
     with _ONE_AT_A_TIME:
+        gc.collect()  # the world of the run before is one large cycle
         before = logging.root.manager.disable
         logging.disable(logging.CRITICAL)  # nodes in trouble have much to say
         try:
