@@ -24,8 +24,10 @@ _LOOKS = {
     **dict.fromkeys(("slow", "drip"), ("upright", "worse")),
     **dict.fromkeys(("loss", "duplicate", "reorder", "garble"), ("upright", "worse")),
     **dict.fromkeys(("clock", "drift", "strobe"), ("upright", "clock")),
-    **dict.fromkeys(("disk-full", "disk-stall", "disk-fails", "write-fails"), ("diagonal", "disk")),
-    **dict.fromkeys(("bit-rot", "misread"), ("diagonal", "disk")),
+    **dict.fromkeys(
+        ("disk-full", "disk-stall", "disk-fails", "write-fails", "misread", "bit-rot"),
+        ("diagonal", "disk"),
+    ),
     "disk-slow": ("upright", "disk"),
     "pause": ("upright", "node"),
 }
