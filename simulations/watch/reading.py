@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from types import ModuleType
 
@@ -149,10 +149,11 @@ def known_tentative(node: Node, shard: int) -> list[tuple[Row, bool]]:
     unsettled = node.history._unsettled.items()  # noqa: SLF001 - looking inside is the point
     held = [one for (number, _), commits in unsettled if number == shard for one in commits]
     held += [stray for stray in node.strays if stray.shard == shard]
+    stored = _stored(node.history)
     return [
         (
             row_of_standing(Standing(one, TENTATIVE, -1)),
-            _stored(node.history, keys.commit_key(one.id, shard)) is not None,
+            stored(keys.commit_key(one.id, shard)) is not None,
         )
         for one in held
     ]
@@ -160,14 +161,15 @@ def known_tentative(node: Node, shard: int) -> list[tuple[Row, bool]]:
 
 def settled_revision(node: Node, stream: str) -> int:
     """The last settled revision of a stream, as the index has it; -1 for none."""
-    found = _stored(node.history, keys.name_key(stream))
+    found = _stored(node.history)(keys.name_key(stream))
     return -1 if found is None else keys.number(found)
 
 
-def _stored(history: NodeHistory, key: bytes) -> bytes | None:
-    """What the index has, or is about to be told."""
+def _stored(history: NodeHistory) -> Callable[[bytes], bytes | None]:
+    """What looks up what the index has, or is about to be told."""
     waiting = dict(history._puts)  # noqa: SLF001 - looking inside is the point
-    return waiting.get(key) or history._index.get(key)  # noqa: SLF001 - as above
+    index = history._index  # noqa: SLF001 - as above
+    return lambda key: waiting.get(key) or index.get(key)
 
 
 def names_of_tentative(history: NodeHistory) -> frozenset[tuple[bytes, str]]:
