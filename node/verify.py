@@ -31,7 +31,7 @@ REMEDY: Final = "delete the folder `index`: the node rebuilds it from the log"
 _COUNTED: Final = (b"q", b"c", b"s", b"x", b"n")  # entries that come with commits
 _NUMBERS: Final = (keys.SCRUBBED, keys.SYNCED, keys.REPLAY_FROM)
 _NEEDED: Final = (keys.SYNCED, keys.REPLAY_FROM)  # once anything is settled
-_Entry = tuple[bytes, bytes]
+_Node = tuple[int, int, int, int]  # of a tree: shard, origin, level, index
 _sha256 = hashlib.sha256
 
 
@@ -164,15 +164,15 @@ class IndexCheck:
 
     def _check_entries(self) -> Iterator[str]:
         counts: Counter[bytes] = Counter()
-        ahead: list[_Entry] = []
+        ahead: dict[_Node, bytes] = {}
         for key, value in self._index.scan(b"", b"\xff"):
             counts[key[:1]] += 1
             if key[:1] == b"t":
                 node = keys.node_of(key)
                 if node is None or not node[2]:
                     yield _surplus(key)
-                elif _leaves_under(key) > self._size(node[:2]):
-                    ahead.append((key, value))
+                elif _leaves_under(node) > self._size(node[:2]):
+                    ahead[node] = value
             elif key[:1] == b"w":
                 yield from self._check_mark(key, value)
             elif key[:1] not in (*_COUNTED, b"e"):
@@ -259,22 +259,22 @@ class IndexCheck:
     def _size(self, log: LogKey) -> int:
         return self._trees[log].size if log in self._trees else 0
 
-    def _check_ahead(self, ahead: list[_Entry]) -> Iterator[str]:
+    def _check_ahead(self, ahead: dict[_Node, bytes]) -> Iterator[str]:
         """Nodes over commits that are not settled: the log must have these commits."""
-        leaves = self._leaves({_tree_of(key) for key, _ in ahead}) if ahead else None
+        leaves = self._leaves({node[:2] for node in ahead}) if ahead else None
         if leaves is None:
             return
-        nodes: dict[bytes, bytes] = {}
+        nodes: dict[_Node, bytes] = {}
         for log, of_log in leaves.items():
             tree = self._trees.setdefault(log, Tree())
             while len(hashes := of_log.get(tree.size + 1, set())) == 1:  # else: of two histories
-                for level, index, node in tree.append(*hashes):
-                    nodes[keys.tree_key(*log, level, index)] = node
-        for key, value in ahead:
-            if nodes.get(key, value) != value:
-                yield f"{_described(key)} is wrong"
-            elif key not in nodes and _leaves_under(key) not in leaves[_tree_of(key)]:
-                yield _surplus(key)
+                for level, index, made in tree.append(*hashes):
+                    nodes[*log, level, index] = made
+        for node, value in ahead.items():
+            if nodes.get(node, value) != value:
+                yield f"{_described(keys.tree_key(*node))} is wrong"
+            elif node not in nodes and _leaves_under(node) not in leaves[node[:2]]:
+                yield _surplus(keys.tree_key(*node))
 
     def _leaves(self, logs: set[LogKey]) -> dict[LogKey, dict[int, set[bytes]]] | None:
         """All hashes that the log has for what is not settled; None if some may be missing."""
@@ -293,17 +293,10 @@ class IndexCheck:
         return None if self._lost_its_end() else found
 
 
-def _tree_of(key: bytes) -> LogKey:
-    node = keys.node_of(key)
-    assert node is not None, "it was looked at"
-    return node[:2]
-
-
-def _leaves_under(key: bytes) -> int:
+def _leaves_under(node: _Node) -> int:
     """The last sequence that a node of a tree covers."""
-    node = keys.node_of(key)
-    assert node is not None, "it was looked at"
-    return int((node[3] + 1) * FANOUT ** node[2])
+    _, _, level, index = node
+    return int((index + 1) * FANOUT**level)
 
 
 def _described(key: bytes) -> str:

@@ -96,21 +96,28 @@ def segments_of(disk: Disk) -> list[Segment]:
 
     Raises DamagedLog if two segments hold the same stretch.
     """
-    forms: dict[int, set[str]] = {}
-    for name in disk.list(FOLDER):
-        if match := _NAME.fullmatch(name):
-            forms.setdefault(int(match[1], 16), set()).add(match[2])
-    bases = sorted(forms)
     found: list[Segment] = []
-    for base, until in zip(bases, [*bases[1:], None], strict=False):
-        segment = _segment(disk, base, forms[base], until)
+    for base, forms, until in forms_on(disk):
+        segment = _segment(disk, base, forms, until)
         if until is not None and segment.end > until:
-            raise DamagedLog(
-                f"{segment.name} ends at {segment.end:#x}, behind {until:#x}, where another "
-                f"segment begins. {_REMEDY}"
-            )
+            raise DamagedLog(f"{segment.name} {collision(segment, until)}")
         found.append(segment)
     return found
+
+
+def forms_on(disk: Disk) -> list[tuple[int, set[str], int | None]]:
+    """Where segments begin, in which forms each is there, and where the next one begins."""
+    forms: dict[int, set[str]] = {}
+    for match in filter(None, map(_NAME.fullmatch, disk.list(FOLDER))):
+        forms.setdefault(int(match[1], 16), set()).add(match[2])
+    bases = sorted(forms)
+    pairs = zip(bases, [*bases[1:], None], strict=False)
+    return [(base, forms[base], until) for base, until in pairs]
+
+
+def collision(segment: Segment, until: int) -> str:
+    """What is wrong with a segment that reaches into the next one, and what to do."""
+    return f"ends at {segment.end:#x}, behind {until:#x}, where another segment begins. {_REMEDY}"
 
 
 def _segment(disk: Disk, base: int, forms: set[str], until: int | None) -> Segment:

@@ -25,6 +25,8 @@ from .segment import (
     Found,
     Gap,
     Segment,
+    collision,
+    forms_on,
     leftovers,
     quarantine_name,
     sealed_name,
@@ -34,7 +36,6 @@ from .segment import (
 from .state import read_state
 
 _POSITION_MAX: Final = (1 << 64) - 1
-_SEGMENT: Final = re.compile(r"([0-9a-f]{16})\.(seg|sealed)")
 _QUARANTINED: Final = re.compile(r"([0-9a-f]{16})-(\d{1,20})\.bad")
 Repair = Literal["", "cut", "remove"]
 
@@ -107,18 +108,11 @@ _Read = Iterator[Progress | Finding]
 
 def _one_by_one(disk: Disk) -> Generator[Finding, None, list[Segment]]:
     """The segments where they don't make up one log; says which does not fit, and why."""
-    forms: dict[int, set[str]] = {}
-    for match in filter(None, map(_SEGMENT.fullmatch, disk.list(FOLDER))):
-        forms.setdefault(int(match[1], 16), set()).add(match[2])
-    bases, segments = sorted(forms), list[Segment]()
-    for base, until in zip(bases, [*bases[1:], None], strict=False):
-        segment = yield from _alone(disk, base, forms[base], until)
+    segments = list[Segment]()
+    for base, forms, until in forms_on(disk):
+        segment = yield from _alone(disk, base, forms, until)
         if until is not None and segment.end > until:
-            what = (
-                f"ends at {segment.end:#x}, behind {until:#x}, where another segment begins. Move "
-                "away the one that does not belong here, or start this node with an empty "
-                "directory beside healthy peers"
-            )
+            what = collision(segment, until)
             yield Finding(segment.name, 0, until, segment.end - until, what)
         segments.append(segment)
     return segments
