@@ -280,6 +280,9 @@ class SimTroubles(Troubles):
         return undo
 
     async def _lose_disk(self, number: int, fault: Fault) -> Undo | None:
+        if not self._world.has_formed():  # nobody could be let in anew, and so it may never form
+            self._note("no disk is lost before all founders have met")
+            return None
         undo = await self._crash(number, fault)
         if undo is not None:
             for name in self._nodes(fault):

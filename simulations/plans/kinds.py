@@ -49,7 +49,9 @@ KINDS: dict[str, Kind] = {
     "stop": Kind("node", None, "", "a node is ended in order"),
     "pause": Kind("node", None, "", "a node stands still and then goes on"),
     "lose-index": Kind("node", None, "", "a node dies and its index is deleted"),
-    "lose-disk": Kind("node", None, "", "a node dies and comes back with an empty disk"),
+    "lose-disk": Kind(
+        "node", None, "", "a node of a cluster that has formed comes back with an empty disk"
+    ),
     "roll-back": Kind("members", None, "", "a node dies, and its disk is as when the fault began"),
     "twin": Kind("members", None, "", "a copy of a node's directory runs beside it"),
     "evict": Kind("members", None, "", "an operator has a node removed; it comes back by itself"),

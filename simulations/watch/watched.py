@@ -293,6 +293,11 @@ class WatchedWorld(World):
         self._indexless.add(name)
         super().lose_index(name)
 
+    def has_formed(self) -> bool:
+        """Whether every founder has known the first epoch."""
+        founders = [self.lives.get(member.name) for member in self.config.members]
+        return all(life is not None and life.node.members.complete for life in founders)
+
     def lose_disk(self, name: str) -> None:
         """Nothing of what a node had is held against it any more."""
         self._left.pop(name, None)

@@ -58,3 +58,17 @@ def test_a_copy_takes_appends_beside_its_original_and_of_two_commits_one_is_refu
     assert outcome.marks["a fork was refused"]
     answered = {append.node for append in outcome.history.appends if append.receipt is not None}
     assert answered == {"ny1", "lon1", "tok1", "lon1-1"}
+
+
+def test_no_disk_is_lost_before_all_founders_have_met():
+    """Nobody is let in anew before: who met the lost ones only would wait for them for ever.
+
+    Seed 2600329 found it.
+    """
+    paused = Fault("pause", 0.004, 2.0, ("lon",))
+    told: list[str] = []
+    lost = Fault("lose-disk", 0.5, 0.1, ("ny", "tok"))
+    outcome = run_plan(plan(paused, lost), watch=told.append)
+    assert outcome.violations == []
+    assert outcome.faults == {"pause": 1}
+    assert any("no disk is lost before all founders have met" in line for line in told)
