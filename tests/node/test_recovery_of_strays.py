@@ -244,6 +244,24 @@ def test_an_origin_aside_is_known_as_long_as_a_replay_can_meet_its_commits():
     run(story())
 
 
+def test_a_stray_holds_its_place_until_its_copy_is_on_the_disk():
+    """A crash may take the copy: what was settled past the stray would move."""
+    disk = directory((STATE, state_body(state(aside=[ASIDE]))), *commits(ASIDE, 1, stamp=500))
+
+    async def story() -> None:
+        life = Life(disk, MemoryIndex())
+        await life.start()
+        (stray,) = life.strays.waiting()
+        life.store.append_again(stray, WALL_MS)
+        assert strays_of(life) == [(ASIDE, 1)]
+        assert life.strays.limit(SHARD, stray.key[0]) < stray.key[0]
+        await life.durable()
+        assert strays_of(life) == []
+        await life.log.close()
+
+    run(story())
+
+
 class Outsider(Story):
     """One seed: a node that is settled in now and then; what it stamps aside it appends again."""
 

@@ -143,6 +143,20 @@ def all_ballots(moment: str, dies: str) -> None:
         run(ballot(at, moment, dies))
 
 
+def test_nothing_of_a_ballot_is_said_before_it_is_on_the_disk():
+    async def story() -> None:
+        world = await founded()
+        for name in ("lon1", "tok1"):
+            world.disks[name].stall(5)
+        want_both_in(world)
+        await asyncio.sleep(4)
+        assert {node.members.number for node in world.nodes.values()} == {1}
+        await all_come_in(world)
+        await until_members(world, world.names)
+
+    run(story())
+
+
 def test_a_member_that_proposes_over_what_was_accepted_is_found_so():
     """No random run has found that yet."""
     bug = EVERY["propose over what was accepted"]

@@ -1,7 +1,7 @@
 """Bugs to plant: each is a line or two that somebody might write, and the seeds have to find it.
 
 Each function returns a context in which the bug is there; `BUGS` has them by name. Those that the
-seeds do not find yet stand in `UNSEEN`, with what they want.
+seeds do not find yet stand in `UNSEEN`, with what they want and the test that finds them.
 """
 
 from . import (

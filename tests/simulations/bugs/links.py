@@ -55,7 +55,10 @@ def a_drill_that_never_ends() -> AbstractContextManager[Any]:
     return edited(Drill.holds, ("self._monotonic() < until", "until"))
 
 
-@unseen("its story: a link of a few KiB a second, and a push that takes longer than silence may")
+@unseen(
+    "a link of a few KiB a second, and a push that takes longer than silence may",
+    "simulations/test_regressions.py::test_it_is_mended[a-narrow-link]",
+)
 def send_a_batch_that_was_too_much_again_in_full() -> AbstractContextManager[Any]:
     """On a narrow link the same push is lost for ever."""
     return together(

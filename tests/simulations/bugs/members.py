@@ -39,7 +39,10 @@ def go_on_with_a_directory_that_went_back() -> AbstractContextManager[Any]:
     return edited(Sureness.told, ("counter > self.begun_at or more", "False"))
 
 
-@unseen("its story: a disk that fills up, and two crashes, before there is room")
+@unseen(
+    "a disk that fills up, and two crashes, before there is room",
+    "simulations/test_regressions.py::test_it_is_mended[a-start-without-room]",
+)
 def count_a_start_that_is_not_kept() -> AbstractContextManager[Any]:
     """A node is sure of its directory before that knows of the start."""
     return edited(Membership._is_kept, ("return self._store", "return True or self._store"))
@@ -57,13 +60,19 @@ def compare_counters_but_not_commits() -> AbstractContextManager[Any]:
     return edited(Sureness.told, ("counter > self.begun_at or more", "counter > self.begun_at"))
 
 
-@unseen("its story: a member that restarts just when a copy begins to run, and meets it first")
+@unseen(
+    "a member that restarts just when a copy begins to run, and meets it first",
+    "simulations/test_regressions.py::test_it_is_mended[a-copy-met-first]",
+)
 def tell_nobody_which_starts_were_before() -> AbstractContextManager[Any]:
     """Of two processes on copies of one directory, the one met last is taken for the newer."""
     return edited(Replication.hello, ("self._store.boots_before", ""))
 
 
-@unseen("its story: a copy that begins to run just when its original starts again")
+@unseen(
+    "a copy that begins to run just when its original starts again",
+    "simulations/test_regressions.py::test_it_is_mended[two-starts-at-once]",
+)
 def vouch_for_two_starts() -> AbstractContextManager[Any]:
     """Who has told one start that it saw no more tells another one the same."""
     return edited(recalled, ("seen.vouch(origin, boot, recall.counter, before)", "pass"))
@@ -81,13 +90,19 @@ def keep_the_counter_of_another_start() -> AbstractContextManager[Any]:
     return edited(Standings.learn, ("standing.counter if same else 0", "standing.counter"))
 
 
-@unseen("the one member that saw more is the last to answer")
+@unseen(
+    "the one member that saw more is the last to answer",
+    "gossip/test_sureness.py::test_once_all_have_confirmed_nobody_waits",
+)
 def be_sure_without_all_that_have_to_confirm() -> AbstractContextManager[Any]:
     """The first answer is enough."""
     return edited(Sureness.decide, ("self.sure = enough and", "self.sure = majority and"))
 
 
-@unseen("its story: a disk goes back to before an eviction, and the evicted one alone saw more")
+@unseen(
+    "a disk goes back to before an eviction, and the evicted one alone saw more",
+    "simulations/test_regressions.py::test_it_is_mended[a-witness-that-was-removed]",
+)
 def ask_none_but_the_members_of_now() -> AbstractContextManager[Any]:
     """Who was removed may have seen more, and is not asked."""
     gone = "{member.name: member for member in self._members.gone}"
@@ -105,14 +120,18 @@ def take_a_longer_log_for_the_one_that_counted() -> AbstractContextManager[Any]:
 
 
 @unseen(
-    "a member that restarts, and then hears the first one before it knows that the copy counted"
+    "a member that restarts, and then hears the first one before it knows that the copy counted",
+    "simulations/test_time_travel.py::test_what_a_node_made_is_given_to_nobody_before_it_is_sure",
 )
 def give_what_was_made_beside_a_copy() -> AbstractContextManager[Any]:
     """A node that is not sure gives its own log to who asks."""
     return edited(Replication.give, ("not until and not self.membership.sureness.sure", "False"))
 
 
-@unseen("a copy that promises more than the first one, and a late report of that one")
+@unseen(
+    "a copy that promises more than the first one, and a late report of that one",
+    "gossip/test_reports.py::test_a_promise_that_does_not_count_is_forgotten",
+)
 def believe_a_promise_that_does_not_count() -> AbstractContextManager[Any]:
     """A copy that is not sure yet promises for the first one."""
     return edited(Standings.learn, ("if report.mark:", "if True:"))
@@ -133,20 +152,27 @@ def forget_a_stray_at_a_restart() -> AbstractContextManager[Any]:
     return edited(recovery._Replay._take_commit, ("self._strays.add(held)", "pass"))
 
 
-@unseen("a stray that waits while other shards settle, then a crash: a start that is cut off")
+@unseen(
+    "a stray that waits while other shards settle, then a crash: a start that is cut off",
+    "node/test_recovery_of_strays.py"
+    "::test_strays_are_read_back_and_appended_again_whatever_became_of_the_index",
+)
 def begin_a_replay_behind_a_stray() -> AbstractContextManager[Any]:
     """The index names a place to begin that looks only at what is to be settled."""
     return edited(Store.__init__, ("history.oldest_stray = lambda: strays.oldest", "pass"))
 
 
-@unseen("a crash, or no room, within the sync in which strays are appended again")
+@unseen(
+    "a crash, or no room, within the sync in which strays are appended again",
+    "node/test_recovery_of_strays.py::test_a_stray_holds_its_place_until_its_copy_is_on_the_disk",
+)
 def give_way_before_the_copy_is_durable() -> AbstractContextManager[Any]:
     """A stray is gone when its copy is written, not when that is on the disk."""
     return edited(
         Store.append_again,
         (
             "self.strays.begun(stray, self.stamp(Draft.of(commit, payloads), wall_ms))",
-            "self.strays.placed(self.stamp(Draft.of(commit, payloads), wall_ms))",
+            "self.stamp(Draft.of(commit, payloads), wall_ms); self.strays.lost(stray)",
         ),
     )
 
@@ -160,7 +186,10 @@ def settle_past_a_stray() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a state record in the log that tells more than was settled before the cut")
+@unseen(
+    "a state record in the log that tells more than was settled before the cut",
+    "node/test_recovery_of_strays.py::test_a_shard_is_settled_no_further_than_its_first_stray",
+)
 def settle_past_a_stray_at_a_restart() -> AbstractContextManager[Any]:
     """The same while the log is read back."""
     return edited(
@@ -197,7 +226,10 @@ def report_on_while_frozen() -> AbstractContextManager[Any]:
     return edited(Epochs.may_report, (" and not self.frozen", ""))
 
 
-@unseen("a crash within the sync of a ballot or an epoch: slow disks beside evictions")
+@unseen(
+    "a crash within the sync of a ballot or an epoch: slow disks beside evictions",
+    "simulations/test_ballot_crashes.py::test_nothing_of_a_ballot_is_said_before_it_is_on_the_disk",
+)
 def enter_an_epoch_before_it_is_kept() -> AbstractContextManager[Any]:
     """An outcome goes on without waiting for the disk."""
     return edited(
@@ -209,13 +241,20 @@ def enter_an_epoch_before_it_is_kept() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a frozen member that restarts, and reports, before the epoch is decided")
+@unseen(
+    "a frozen member that restarts, and reports, before the epoch is decided",
+    "gossip/test_epochs.py::test_what_was_kept_is_what_goes_on",
+)
 def forget_a_ballot_at_a_restart() -> AbstractContextManager[Any]:
     """A member that was frozen when it went down is not when it is up again."""
     return edited(Epochs.restored.__func__, ("epochs._bound = bound", "pass"))
 
 
-@unseen("a second proposer just when the first one, which goes on, has a majority")
+@unseen(
+    "a second proposer just when the first one, which goes on, has a majority",
+    "simulations/test_ballot_crashes.py"
+    "::test_one_epoch_comes_out_whenever_nodes_die_in_a_ballot[before anybody is told-all]",
+)
 def propose_over_what_was_accepted() -> AbstractContextManager[Any]:
     """A new ballot puts its own change in the place of one that may have been decided."""
     return edited(Epochs._value, ("if accepted:", "if False:"))
@@ -269,7 +308,10 @@ def count_before_the_base_is_here() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a change right after one, decided by who joined with few commits copied")
+@unseen(
+    "a change right after one, decided by who joined with few commits copied",
+    "gossip/test_epochs.py::test_who_has_no_vote_and_why",
+)
 def vote_before_the_base_is_here() -> AbstractContextManager[Any]:
     """Who joined a moment ago freezes and accepts like any other."""
     return edited(Epochs.hindrance, ("if missing:", "if False:"))
@@ -290,7 +332,10 @@ def an_index_without_the_epochs() -> AbstractContextManager[Any]:
 # -- who joins ---------------------------------------------------------------------------------
 
 
-@unseen("its story: the first append at a newcomer amid the sync with which it learns of the epoch")
+@unseen(
+    "the first append at a newcomer amid the sync with which it learns of the epoch",
+    "simulations/test_regressions.py::test_it_is_mended[a-newcomer-in-doubt]",
+)
 def number_again_what_a_founder_made() -> AbstractContextManager[Any]:
     """Who learns that it is no founder looks only at its commits that have a place on the disk."""
     return edited(
@@ -335,7 +380,10 @@ def keep_links_under_the_old_origin() -> AbstractContextManager[Any]:
     )
 
 
-@unseen("a node that leaves amid a cut, and whose disk is then gone for good")
+@unseen(
+    "a node that leaves amid a cut, and whose disk is then gone for good",
+    "simulations/test_members_change.py::test_who_leaves_hands_over_first_what_only_it_has",
+)
 def leave_before_all_is_handed_over() -> AbstractContextManager[Any]:
     """Who leaves does not wait until the others hold what is here."""
     return edited(Settler.is_handed_over, ("in (held | own).items()", "in ()"))

@@ -34,7 +34,10 @@ def stamp_at_the_promise() -> AbstractContextManager[Any]:
     return edited(HybridClock.promise, ("self.last = stamp", "pass"))
 
 
-@unseen("a restart within the sync of a ceiling, with a clock that is set back, after a promise")
+@unseen(
+    "a restart within the sync of a ceiling, with a clock that is set back, after a promise",
+    "node/test_promises.py::test_a_promise_goes_no_further_than_a_ceiling_that_is_on_the_disk",
+)
 def promise_up_to_a_ceiling_that_is_not_stored_yet() -> AbstractContextManager[Any]:
     """A ceiling counts when it is written, not when it is on disk."""
     return edited(

@@ -7,14 +7,25 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
 Bug = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What would have to be drawn for a bug, and the test under tests/ that finds it instead."""
+
+    wants: str
+    test: str
+
+
 EVERY: dict[str, Bug] = {}
 BUGS: dict[str, Bug] = {}  # those that the seeds find
-UNSEEN: dict[str, str] = {}  # bugs that the seeds do not find yet, and what would have to be drawn
+UNSEEN: dict[str, Unseen] = {}  # those that they do not find yet
 
 
 def planted(bug: Bug) -> Bug:
@@ -23,11 +34,11 @@ def planted(bug: Bug) -> Bug:
     return bug
 
 
-def unseen(wants: str) -> Callable[[Bug], Bug]:
-    """Keep a bug that no seed finds yet, with what would find it."""
+def unseen(wants: str, test: str) -> Callable[[Bug], Bug]:
+    """Keep a bug that no seed finds yet, with what they lack and the test that finds it."""
 
     def keep(bug: Bug) -> Bug:
-        UNSEEN[_named(bug)] = wants
+        UNSEEN[_named(bug)] = Unseen(wants, test)
         return bug
 
     return keep
