@@ -231,7 +231,7 @@ class Comparison(NamedTuple):
     node: str
     bytes: int  # of all questions and answers
     rounds: int
-    shards: int
+    shards: int  # whose roots were named, as the other had another one than it was asked about
     differing: int  # of them: the two named other roots
     logs: int  # of those shards
     levels: int  # of the highest tree

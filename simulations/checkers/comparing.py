@@ -27,11 +27,12 @@ def comparing_is_cheap(history: History) -> list[str]:
 def compared_allowed(one: Comparison) -> int:
     """How many bytes a comparison may cost that found so much.
 
-    What differed may be healed when its logs are compared: then one path is gone for nothing.
+    What differed may be healed when the shards, or their logs, are compared: then the roots are
+    named for nothing, or one path is gone.
     """
     rounds = one.rounds * _ROUND_BYTES
-    if not one.differing:
-        return rounds
     roots = one.shards * (HASH_BYTES + _NUMBER_BYTES)
+    if not one.differing:
+        return rounds + roots
     paths = one.logs + max(1, one.differences) * one.levels
     return rounds + roots + one.logs * _LOG_BYTES + paths * _NODE_BYTES

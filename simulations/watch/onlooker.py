@@ -17,7 +17,7 @@ from ...node.fold import Held as HeldCommit
 from ...node.fold import OrderKey
 from ...node.node import Node
 from ...storage.commit import Commit, Draft, read_header
-from ...storage.merkle import levels
+from ...storage.merkle import levels, node_root
 from ...storage.stamp import milliseconds
 from ..history import Append, Comparison, Event, History, Inserted, Promised, Settled, Stamped
 from ..world.clock import EPOCH_MS, SimClock
@@ -109,6 +109,7 @@ class Cost:
     """What a comparison has cost so far."""
 
     bytes: int = 0
+    shards: int = 0  # whose roots were named for a reason
     differing: set[int] = field(default_factory=set)  # shards whose roots the other has otherwise
 
     def of(self, node: Node, session: Session) -> Comparison:
@@ -118,7 +119,7 @@ class Cost:
             node.me.name,
             self.bytes,
             session.rounds,
-            node.config.shards,
+            self.shards,
             len(self.differing),
             len(logs),
             max((levels(seq) for _, seq in logs), default=0),
@@ -336,9 +337,11 @@ class Life:
             if session.rounds == 0:
                 costs[name] = Cost()
             cost = costs[name]
-            cost.bytes += _size(session._asked) + _size(answer)  # noqa: SLF001 - as it was asked
+            asked = session._asked  # noqa: SLF001 - looking inside is the point
+            cost.bytes += _size(asked) + _size(answer)
             answered(name, answer)
-            if answer.roots:
+            if answer.roots and asked is not None and asked.root != node_root(answer.roots):
+                cost.shards = len(answer.roots)
                 mine = node.history.trees.roots(session.cut)
                 cost.differing = {n for n, root in enumerate(mine) if root != answer.roots[n]}
             if turn.session is None:

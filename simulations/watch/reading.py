@@ -345,7 +345,7 @@ def _tasks(nodes: Mapping[str, Node]) -> int:
 
 
 class Missing:
-    """What nodes lack that others hold."""
+    """What nodes lack that others hold, behind holes too."""
 
     def __init__(self, nodes: Mapping[str, Node]) -> None:
         self.bytes = 0
@@ -357,8 +357,12 @@ class Missing:
     def _add(self, node: Node, nodes: Mapping[str, Node]) -> None:
         missing: dict[LogKey, tuple[int, int]] = {}  # bytes, commits
         for other in nodes.values():
-            for log, (own, _) in node.store.frontier.behind(other.store.frontier).items():
+            behind = node.store.frontier.behind(other.store.frontier)
+            stranded = other.store.holes._stranded  # noqa: SLF001 - looking inside is the point
+            for log in {*behind, *stranded}:
+                own = node.store.frontier[log]
                 lengths = [length for _, _, length in other.history.log_entries(*log, own)]
+                lengths += [one.length for one in stranded.get(log, ()) if one.seq > own]
                 missing[log] = max(missing.get(log, (0, 0)), (sum(lengths), len(lengths)))
                 self.longest_bytes = max(self.longest_bytes, *lengths, 0)
         size = sum(size for size, _ in missing.values())

@@ -239,6 +239,7 @@ class WatchedWorld(World):
             life.watch_copy()
             return
         node, history = self.nodes[name], self.history
+        earlier = self.lives.get(name)
         history.starts[name] += 1
         life = self.lives[name] = Life(name, history.starts[name], node, self)
         before, waiting = self._left.get(name, (None, ()))
@@ -248,6 +249,8 @@ class WatchedWorld(World):
         self.tell(Recovered(self.loop_time(), name, origin, before, waiting, after, again, hurt))
         if node.store.holes.first is not None:  # it shows nothing of what it had declared
             self._declare_again(name)
+            if earlier is not None:  # and does not count what lies behind a hole
+                self.holders.lose(name, earlier.node)
         life.counts.update(enumerate(commits for commits, _ in after.marks))
         rows = self.note_prefixes(name, "read back")
         settled = max((row.key[0] for row in rows), default=0)

@@ -126,7 +126,8 @@ def good():
     history.gauges += [Gauge("ny1", "bytes in its outbox", 10, 10), Gauge("all", "tasks", 24, 24)]
     history.transfers = Transfers(sent=100, repeated=5, pulled_bytes=90, pulled_allowed=100)
     history.comparisons = [
-        Comparison("ny1", 142, 2, 4, 0, 0, 0, 0),
+        Comparison("ny1", 142, 2, 0, 0, 0, 0, 0),
+        Comparison("ny1", 178, 1, 4, 0, 0, 0, 0),
         Comparison("ny1", 1500, 4, 1, 1, 3, 2, 1),
     ]
     history.whole_after, history.whole_within = [0.5, 3.0], 3.0

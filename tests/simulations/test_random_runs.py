@@ -47,6 +47,18 @@ def test_seed(seed):
     check(outcome_of(seed))
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(2602917, id="a commit that a majority held, one behind a hole"),
+        pytest.param(2603008, id="a root that was put right before the answer came"),
+        pytest.param(2603162, id="commits behind a hole, which the others lack"),
+    ],
+)
+def test_a_checker_that_once_was_wrong_is_right_now(seed):
+    check(outcome_of(seed))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(MORE_SEEDS.start, MORE_SEEDS.stop, 100))
 def test_more_seeds(first):
