@@ -127,7 +127,9 @@ class Face:
             raise NotFound(f"there is nothing at {path[:200]}; the paths are under /v1")
         handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
-            raise WrongMethod(f"{path[:200]} takes {' and '.join(handlers)}, not {method[:20]}")
+            hint = f"; append at {path[:200]}/events" if handlers is self._stream else ""
+            takes = " and ".join(handlers)
+            raise WrongMethod(f"{path[:200]} takes {takes}, not {method[:20]}{hint}")
         return handler
 
     def _of_one(self, parts: list[str]) -> dict[str, Handler] | None:

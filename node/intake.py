@@ -283,7 +283,7 @@ def _from_maps(maps: list[Any]) -> _Columns:
             raise BadRequest(f"event {number + 1} is not a map")
         unknown = [str(name) for name in one if name not in Event.__struct_fields__]
         if unknown:
-            raise BadRequest(f"event {number + 1} has unknown fields: {', '.join(unknown)}")
+            raise BadRequest(_place(f"event {number + 1} has unknown fields: {', '.join(unknown)}"))
         try:
             _add_map(one, columns, number)
         except CallerError as error:
@@ -420,6 +420,8 @@ def _is_json(content_type: str) -> bool:
 def _place(message: str) -> str:
     """Msgspec counts from 0 and writes paths; people count events from 1."""
     message = message.replace("Input data was truncated", "it is empty, or ends within an event")
+    if "unknown field" in message:
+        message += f"; it may have {', '.join(Event.__struct_fields__)}, and several are an array"
     return _EVENT_AT.sub(lambda m: f" (event {int(m.group(1)) + 1}{m.group(2)})", message)
 
 

@@ -160,6 +160,21 @@ def test_an_error_names_the_event_as_people_count() -> None:
         )
 
 
+@pytest.mark.parametrize("media_type", [JSON, NDJSON, MSGPACK])
+def test_an_unknown_field_is_answered_with_those_that_there_are(media_type: str) -> None:
+    body = b"\x81\xa6events\x90" if media_type == MSGPACK else b'{"events":[]}'
+    with pytest.raises(BadRequest, match=r"events.*; it may have type, data, .* an array"):
+        draft_of(
+            "s",
+            media_type,
+            body,
+            headers={},
+            key=None,
+            expected=EXPECT_ANY,
+            token=lambda: bytes(16),
+        )
+
+
 @pytest.mark.parametrize("media_type", [JSON, MSGPACK])
 @pytest.mark.parametrize("length", [0, 3])
 def test_a_body_that_is_empty_or_cut_short_is_called_that(media_type: str, length: int) -> None:
