@@ -14,7 +14,7 @@ from ..gossip.frontier import LogKey
 from ..storage import keys
 from ..storage.errors import DamagedIndex
 from ..storage.index import Index
-from ..storage.merkle import FANOUT, Tree, children, inner, levels, shard_root
+from ..storage.merkle import FANOUT, Tree, children, inner, shard_root
 from ..storage.stamp import STAMP_MAX
 
 _NOWHERE = (-1, 0)
@@ -61,14 +61,16 @@ class Trees:
         return puts
 
     def replace(self, log: LogKey, seq: int) -> None:
-        """Work out again what is above a leaf that was wrong in the index."""
-        lookup, place = self._lookup(log), seq - 1
-        for level in range(1, levels(self._settled.get(log, 0)) + 1):
-            place //= FANOUT
-            key = keys.tree_key(*log, level, place)
-            if key in self._unwritten or self._index.get(key) is not None:
-                below = range(place * FANOUT, (place + 1) * FANOUT)
-                self._unwritten[key] = inner(b"".join(lookup(level - 1, child) for child in below))
+        """Work out again what is above a leaf that was wrong in the index.
+
+        Also where commits that are not settled have completed a node.
+        """
+        lookup, level, place = self._lookup(log), 1, (seq - 1) // FANOUT
+        while self._leaf_of(log, (place + 1) * FANOUT**level) is not None:  # the node is complete
+            below = range(place * FANOUT, (place + 1) * FANOUT)
+            node = inner(b"".join(lookup(level - 1, child) for child in below))
+            self._unwritten[keys.tree_key(*log, level, place)] = node
+            level, place = level + 1, place // FANOUT
         self._trees.pop(log, None)
         self._roots.pop(log, None)
         self._at_cut = (_NOWHERE, [])

@@ -87,9 +87,11 @@ def test_trees_that_are_opened_again_go_on(before: int, after: int) -> None:
     assert shelf.trees.roots(before + after) == shelf.roots(before + after)
 
 
+@pytest.mark.parametrize("tentative", [False, True])
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize("seq", [1, 16, 17, 255, 256, 257, 300])
-def test_a_wrong_leaf_can_be_put_right(seq: int, written: bool) -> None:
+def test_a_wrong_leaf_can_be_put_right(seq: int, written: bool, tentative: bool) -> None:
+    """`tentative`: what comes after it is not settled yet."""
     shelf = Shelf()
     for stamp in range(1, 301):
         shelf.add(LOG, stamp)
@@ -99,7 +101,9 @@ def test_a_wrong_leaf_can_be_put_right(seq: int, written: bool) -> None:
     order = keys.order_key((seq, 0, LOG[1]))
     for leaf in (bytes(32), shelf.leaves[LOG][seq - 1]):
         shelf.index.write([(key, keys.log_value(order, leaf))])
+        shelf.settled[LOG] = seq if tentative else 300
         shelf.trees.replace(LOG, seq)
+        shelf.settled[LOG] = 300
         shelf.index.write(shelf.trees.take_unwritten())
         assert (shelf.trees.roots(300) == good) == (leaf != bytes(32))
         assert shelf.opened().roots(300) == shelf.trees.roots(300)
