@@ -7,7 +7,8 @@ only where hashes differ; the other answers from what it has and remembers nothi
 1. node roots: equal means done, in one question of some 90 bytes
 2. shard roots of the answer name the shards that differ
 3. size and root of each log of those shards name the logs
-4. down the trees of those logs, 16 children at a time, to the commits
+4. down the trees of those logs, 16 children at a time, to the commits, or to a node that differs
+   though all below it is the same
 
 Each step is bounded, so is what one session finds; the next one finds the rest. It says only
 *that* two nodes differ: which of them is wrong each finds out by reading its own log.
@@ -63,7 +64,19 @@ class Differs:
     seq: int
 
 
-Difference = Unequal | Differs
+@dataclass(frozen=True, slots=True)
+class NodeDiffers:
+    """A node of a tree differs, and none of its children does: one side has it wrong.
+
+    Or what was below it has been put right meanwhile. `seq`: of the first commit below it.
+    """
+
+    shard: int
+    origin: int
+    seq: int
+
+
+Difference = Unequal | Differs | NodeDiffers
 _Node = tuple[int, int, int, int, int]  # shard, origin, size, level, index
 
 
@@ -105,6 +118,7 @@ class Session:
         self._begun = self._retried = self._over = False
         self._shards: list[int] = []  # still to be asked about
         self._nodes: list[_Node] = []
+        self._perhaps: set[_Node] = set()  # of them: those that need not differ
 
     @property
     def done(self) -> bool:
@@ -171,7 +185,10 @@ class Session:
                 self.found.append(Unequal(*log, own[0], other[0]))
             size = min(own[0], other[0])
             if size and own != other:
-                self._nodes.append((*log, size, max(1, levels(size)), 0))
+                top = (*log, size, max(1, levels(size)), 0)
+                self._nodes.append(top)
+                if own[0] != other[0]:
+                    self._perhaps.add(top)
         del self._shards[: len(shards)]
 
     def _descend(self, asked: list[_Node], answers: list[bytes]) -> None:
@@ -183,6 +200,8 @@ class Session:
             mine = self._view.children(*node)
             if len(theirs) != len(mine):
                 raise BadFrame("a node of a tree has as many children as its size says")
+            if mine and mine == theirs and node not in self._perhaps:
+                self.found.append(NodeDiffers(shard, origin, index * FANOUT**level + 1))
             for child in range(len(mine) // HASH_BYTES):
                 at = slice(child * HASH_BYTES, (child + 1) * HASH_BYTES)
                 if mine[at] == theirs[at]:

@@ -2,8 +2,9 @@
 
 A comparison says only that two nodes differ in a commit. Which of them is wrong each finds out in
 its own log: what can't be read there is lost and healed; a hash that the log does not bear out is
-put right; and if both logs bear out what they say, there are two histories: `Repair` finds that out
-by looking at the other's commit, and that shard is disputed.
+put right, as is a node of a tree that is not that of what it covers; and if both logs bear out what
+they say, there are two histories: `Repair` finds that out by looking at the other's commit, and
+that shard is disputed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..gossip.messages import Compare, Compared
-from ..gossip.session import Difference, Differs, Session, reply
+from ..gossip.session import Difference, NodeDiffers, Session, Unequal, reply
 from ..storage.stamp import stamp_of
 from .clock import Random
 from .repair import Repair
@@ -115,7 +116,7 @@ class Comparing:
         return self._monotonic() + seconds / 2 + self._random.uniform(seconds)
 
     def _differ(self, name: str, difference: Difference) -> None:
-        if not isinstance(difference, Differs):
+        if isinstance(difference, Unequal):
             self._settler.dispute(
                 (difference.shard, self._store.members.origin(name) or 0),
                 f"{name} and this node have settled {difference.theirs} and {difference.mine} "
@@ -124,6 +125,9 @@ class Comparing:
             )
             return
         log, seq = (difference.shard, difference.origin), difference.seq
+        if isinstance(difference, NodeDiffers):
+            self._repair.mend_tree(log, seq)
+            return
         if self._repair.own_is_wrong(log, seq):
             return
         origin = self._store.members.origin(name)

@@ -419,8 +419,7 @@ class History:
         value = self._index.get(key)
         if value is not None:
             self._index.write([(key, keys.log_value(keys.order_in(value), leaf))])
-            self.trees.replace(log, seq)
-            self._index.write(self.trees.take_unwritten())
+            self.trees.mend(log, seq)
 
     # -- marks ---------------------------------------------------------------------------------
 

@@ -207,6 +207,16 @@ class Repair:
         history.mend_leaf(log, seq, written)
         return True
 
+    def mend_tree(self, log: LogKey, seq: int) -> None:
+        """A member has another node in the tree of a log, above a commit, and the same below it."""
+        if self._store.history.trees.mend(log, seq):
+            _log.error(
+                "the index had a wrong node in the tree of shard %d and origin %016x, above "
+                "sequence %d; it was put right",
+                *log,
+                seq,
+            )
+
     def in_doubt(self, log: LogKey) -> bool:
         """Whether a member names another hash for a commit of a log than is here."""
         return bool(self._doubts) and any(doubted == log for doubted, _ in self._doubts)

@@ -60,26 +60,29 @@ class Trees:
         self._unwritten.clear()
         return puts
 
-    def replace(self, log: LogKey, seq: int) -> None:
-        """Work out again what is above a leaf that was wrong in the index.
+    def mend(self, log: LogKey, seq: int) -> bool:
+        """Work out again what is above a leaf, and tell the index; whether anything was wrong.
 
         Also where commits that are not settled have completed a node.
         """
         lookup, level, place = self._lookup(log), 1, (seq - 1) // FANOUT
+        wrong = False
         while self._leaf_of(log, (place + 1) * FANOUT**level) is not None:  # the node is complete
             below = range(place * FANOUT, (place + 1) * FANOUT)
             node = inner(b"".join(lookup(level - 1, child) for child in below))
+            wrong |= self._inner(log, level, place) != node
             self._unwritten[keys.tree_key(*log, level, place)] = node
             level, place = level + 1, place // FANOUT
+        self._index.write(self.take_unwritten())
         self._trees.pop(log, None)
         self._roots.pop(log, None)
         self._at_cut = (_NOWHERE, [])
+        return wrong
 
     def bears_out(self, log: LogKey, seq: int, leaf: bytes) -> bool:
         """Whether the node above a commit, once it is complete, was made with this hash."""
         place = seq - 1
-        key = keys.tree_key(*log, 1, place // FANOUT)
-        node = self._unwritten.get(key) or self._index.get(key)
+        node = self._inner(log, 1, place // FANOUT)
         if node is None:
             return False
         lookup, first = self._lookup(log), place - place % FANOUT
@@ -142,13 +145,13 @@ class Trees:
         value = self._index.get(keys.log_key(*log, seq))
         return STAMP_MAX if value is None else keys.stamp_in(value)
 
+    def _inner(self, log: LogKey, level: int, index: int) -> bytes | None:
+        key = keys.tree_key(*log, level, index)
+        return self._unwritten.get(key) or self._index.get(key)
+
     def _lookup(self, log: LogKey) -> Callable[[int, int], bytes]:
         def lookup(level: int, index: int) -> bytes:
-            if level == 0:
-                node = self._leaf_of(log, index + 1)
-            else:
-                key = keys.tree_key(*log, level, index)
-                node = self._unwritten.get(key) or self._index.get(key)
+            node = self._leaf_of(log, index + 1) if level == 0 else self._inner(log, level, index)
             if node is None:
                 raise DamagedIndex(
                     f"the index lacks node {index} of level {level} in the tree of shard {log[0]} "

@@ -26,8 +26,8 @@ from .timeline import Timeline
 from .watch.watched import WatchedWorld
 from .world.loop import run
 from .world.weather import Route
+from .wounds import COMPARED_SECONDS
 
-_COMPARED_SECONDS = 0.5  # between comparisons that are waited for
 HEALED_WITHIN_SECONDS = 600.0  # all faults are over, or they wait for each other
 PROBE_SECONDS = 1.0  # a node that can take an append answers within this
 
@@ -199,7 +199,7 @@ class _Run:
     async def _scrub(self, within: float) -> None:
         """Let all find what is damaged and was not noticed, and heal it; comparisons come first."""
         compare = self._plan.tuning.compare_seconds
-        if compare <= _COMPARED_SECONDS:
+        if compare <= COMPARED_SECONDS:
             await asyncio.sleep(9 * compare + 2)  # each with each, behind what settled last
             self._world.history.healing.untrue += [
                 f"{name} was not told by comparisons that its index names a wrong hash"

@@ -12,10 +12,11 @@ from functools import partial
 from random import Random as Generator
 
 from ..gossip.frontier import Frontier
+from ..storage import keys
 from ..storage.commit import read_header
 from ..storage.errors import DamagedLog
 from ..storage.files import LogFiles
-from ..storage.merkle import FANOUT
+from ..storage.merkle import FANOUT, HASH_BYTES
 from ..storage.record import COMMIT, HEADER_BYTES, parse
 from ..storage.segment import Found, segments_of
 from .watch.watched import WatchedWorld
@@ -24,6 +25,8 @@ from .world.disk import SimDisk
 IN_PLACE = ("flip", "zero", "stale", "misplaced")
 _TRIES = 12
 _SEQ_BYTES = 8  # at the end of the key of an entry of a log
+COMPARED_SECONDS = 0.5  # between comparisons of which a run waits for some
+_NODES = 0.3  # share of wrong hashes that are those of nodes of trees, where comparisons find that
 _ENDS = 0.7  # share of the wrong hashes in indexes that no node of a tree covers yet
 
 CommitName = tuple[int, int, int]  # shard, origin, sequence
@@ -101,6 +104,9 @@ class Wounds:
         ends = [entry for entry in entries if _is_bare(entry[0], last[entry[0][:-_SEQ_BYTES]])]
         key, value = luck.choice(ends if luck.random() < _ENDS and ends else entries)
         wrong = value[:-1] + bytes([value[-1] ^ 1 << luck.randrange(8)])
+        node = self._node_above(name, key)
+        if node is not None and Generator(f"node {name} {key.hex()}").random() < _NODES:
+            return self._hurt_node(name, node)
         if name in self._bare and self._bare[name][0] == key:
             return None  # it is wrong already, and the same bit once more would make it right
         index.write([(key, wrong)])
@@ -109,6 +115,23 @@ class Wounds:
             self._bare[name] = key, wrong, last[key[:-_SEQ_BYTES]]
         self._world.note_index_damage(name, key)
         return f"the hash of a commit in the index of {name} is wrong"
+
+    def _node_above(self, name: str, key: bytes) -> bytes | None:
+        """The node of a tree above an entry of a log that none covers; where it would be found."""
+        if self._world.config.tuning.compare_seconds > COMPARED_SECONDS:
+            return None
+        shard, origin, seq = keys.log_of(key)
+        index, found, level, place = self._world.indexes[name], None, 1, (seq - 1) // FANOUT
+        while index.get(node := keys.tree_key(shard, origin, level, place)) is not None:
+            found, level, place = node, level + 1, place // FANOUT
+        return found
+
+    def _hurt_node(self, name: str, node: bytes) -> str:
+        wrong = bytes(HASH_BYTES)
+        self._world.indexes[name].write([(node, wrong)])
+        self._note(name, lambda: self._world.indexes[name].get(node) != wrong)
+        self._world.note_index_damage(name, node)
+        return f"a node of a tree in the index of {name} is wrong"
 
     def wrong_indexes(self) -> list[str]:
         """The nodes whose index has a wrong hash where a comparison reads it."""

@@ -68,7 +68,9 @@ KINDS: dict[str, Kind] = {
         "disk", 1.0, "share that is gone, not cut short", "a file of a running node's log is gone"
     ),
     "lose-end": Kind("disk", None, "", "a node stops; the end of its log is gone when it starts"),
-    "index-rot": Kind("disk", None, "", "the index names a wrong hash for a settled commit"),
+    "index-rot": Kind(
+        "disk", None, "", "the index names a wrong hash for a settled commit or a node of its tree"
+    ),
     "no-room": Kind("disk", None, "", "not even what is kept for promises fits any more"),
     "kill-at": _real("node", 1.0, "th time", "a process is killed at a named point"),
     "power": _real("node", None, "", "a node loses power: what was not synced is gone"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.gossip.messages import Compare, Compared, Message, Sender, decode, encode
-from anabranch.gossip.session import Difference, Differs, Session, Unequal, reply
+from anabranch.gossip.session import Difference, Differs, NodeDiffers, Session, Unequal, reply
 from anabranch.storage.errors import BadFrame
 from anabranch.storage.limits import DIFFERENCES_MAX
 from anabranch.storage.merkle import Tree, children, node_root, shard_root
@@ -129,6 +129,22 @@ def test_one_commit_among_many_is_found_in_one_step_a_level() -> None:
     assert found == [Differs(3, 1, 31_234)]
     assert session.rounds == 2 + 5
     assert sum(sizes) < 6_000
+
+
+@pytest.mark.parametrize(("level", "index", "seq"), [(1, 32, 513), (1, 42, 673), (2, 1, 257)])
+@pytest.mark.parametrize("is_mine", [False, True])
+def test_a_node_that_is_wrong_above_right_ones_is_named(
+    level: int, index: int, seq: int, is_mine: bool
+) -> None:
+    mine, theirs = Held({(3, 1): [*range(1, 701)]}), Held({(3, 1): [*range(1, 701)]})
+    (mine if is_mine else theirs)._nodes[3, 1][level, index] = bytes(32)
+    assert compare(mine, theirs, 1 << 40)[0] == [NodeDiffers(3, 1, seq)]
+
+
+def test_a_root_that_is_wrong_above_right_nodes_is_named() -> None:
+    mine, theirs = Held({(3, 1): [*range(1, 257)]}), Held({(3, 1): [*range(1, 257)]})
+    mine._nodes[3, 1][2, 0] = bytes(32)
+    assert compare(mine, theirs, 1 << 40)[0] == [NodeDiffers(3, 1, 1)]
 
 
 def test_more_than_a_session_may_find_is_left_to_the_next() -> None:

@@ -39,8 +39,7 @@ def spoil(world: World, name: str) -> tuple[tuple[int, int], int, bytes]:
     index.write([(key, keys.log_value(keys.order_in(value), bytes(32)))])
     shard, origin, seq = keys.log_of(key)
     trees = world.nodes[name].history.trees
-    trees.replace((shard, origin), seq)
-    index.write(trees.take_unwritten())
+    trees.mend((shard, origin), seq)
     return (shard, origin), seq, keys.leaf_in(value)
 
 
@@ -70,6 +69,21 @@ async def test_a_hash_that_is_wrong_in_one_index_is_put_right_there():
     assert sum(differences(node) for node in world.nodes.values()) > 0
     await append(world, "ny1", "later")
     await world.until_settled()
+
+
+@in_virtual_time
+async def test_a_node_of_a_tree_that_is_wrong_in_one_index_is_put_right_there():
+    world = await settled_world(160)
+    index = world.indexes["lon1"]
+    key, node = next(iter(index.scan(b"t", b"u")))
+    index.write([(key, bytes(32))])
+    await world.crash("lon1")  # what it knows of its trees it reads anew
+    await world.start("lon1")
+    await asyncio.sleep(20)
+    assert world.indexes["lon1"].get(key) == node
+    roots = {tuple(one.history.trees.roots(1 << 62)) for one in world.nodes.values()}
+    assert len(roots) == 1
+    assert [one.settler.disputes for one in world.nodes.values()] == [{}, {}, {}]
 
 
 @in_virtual_time

@@ -7,13 +7,15 @@ from typing import Any
 
 from anabranch.gossip import session
 from anabranch.gossip.session import Session
+from anabranch.node.comparing import Comparing
 from anabranch.node.history import History
 from anabranch.node.recovery import _Replay
 from anabranch.node.repair import Repair
 from anabranch.node.store import Store
+from anabranch.node.trees import Trees
 from anabranch.storage.log import Log
 
-from .registry import edited, planted, together
+from .registry import edited, planted, together, unseen
 
 
 @planted
@@ -55,6 +57,28 @@ def scrub_all_but_the_last_segment() -> AbstractContextManager[Any]:
 def compare_the_wrong_child() -> AbstractContextManager[Any]:
     """A comparison goes down beside the place where the trees differ."""
     return edited(Session._descend, ("index * FANOUT + child", "index * FANOUT"))
+
+
+@planted
+def leave_a_node_that_differs_above_the_same() -> AbstractContextManager[Any]:
+    """A comparison that finds no commit that differs has nothing to mend."""
+    return edited(Comparing._differ, ("self._repair.mend_tree(log, seq)", "pass"))
+
+
+@unseen(
+    "a wrong hash of a commit, and a start that reads it, and completes the node above it with "
+    "commits that are not settled",
+    "node/test_trees.py::test_a_wrong_leaf_can_be_put_right",
+)
+def mend_a_tree_as_far_as_it_is_settled() -> AbstractContextManager[Any]:
+    """A node that commits complete which are not settled stays as it is."""
+    return edited(
+        Trees.mend,
+        (
+            "self._leaf_of(log, (place + 1) * FANOUT**level) is not None",
+            "(place + 1) * FANOUT**level <= self._settled[log]",
+        ),
+    )
 
 
 @planted
