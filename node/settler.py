@@ -65,6 +65,9 @@ class Settler:
             self.settlement.enter(epoch, mine, frontier)
         self._counted.clear()
         self._store.disputes.end(epoch.finals)
+        for claims in self._claims.values():  # nor is there a dispute with who is gone later
+            for gone in claims.keys() & epoch.finals.keys():
+                del claims[gone]
         for origin in epoch.origins:
             if origin != mine:
                 self._count(origin, moved=None)

@@ -283,6 +283,9 @@ class SimTroubles(Troubles):
         if not self._world.has_formed():  # nobody could be let in anew, and so it may never form
             self._note("no disk is lost before all founders have met")
             return None
+        if not self._world.has_settled_beside(self._nodes(fault)):  # what an operator gives up
+            self._note("no disk is lost that is the last with something settled")
+            return None
         undo = await self._crash(number, fault)
         if undo is not None:
             for name in self._nodes(fault):

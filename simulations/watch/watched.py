@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ...gossip.transport import Link, Network
@@ -82,6 +82,7 @@ class WatchedWorld(World):
         self.holders = Holders(self.lives, self.nodes)
         self._making = Making()
         self._hurt: set[str] = set()  # nodes whose disks were damaged
+        self._wiped: set[str] = set()  # nodes that are down, and have nothing
         self._again: dict[str, tuple[Known, ...]] = {}
         self._reasons: dict[str, str] = {}  # why a node ends
         self._indexless: set[str] = set()
@@ -258,6 +259,7 @@ class WatchedWorld(World):
         life.watch()
         note_start(history.marks, node, after, lost_index=name in self._indexless)
         self._indexless.discard(name)
+        self._wiped.discard(name)
         if before is not None:
             note_crash(history.marks, before, after, len(waiting))
 
@@ -301,12 +303,26 @@ class WatchedWorld(World):
         founders = [self.lives.get(member.name) for member in self.config.members]
         return all(life is not None and life.node.members.complete for life in founders)
 
+    def has_settled_beside(self, lost: Collection[str]) -> bool:
+        """Whether all that any node has settled is on a disk that is not among these."""
+        others = [
+            life.node.store.frontier
+            for name, life in self.lives.items()
+            if name not in lost and name not in self._wiped
+        ]
+        return all(
+            any(frontier[log] >= seq for frontier in others)
+            for life in self.lives.values()
+            for log, seq in life.node.history.settled.items()
+        )
+
     def lose_disk(self, name: str) -> None:
         """Nothing of what a node had is held against it any more."""
         self._left.pop(name, None)
         self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
         self.holders.lose(name, self.lives[name].node)
         self.history.lost_disks[name] = self.loop_time()
+        self._wiped.add(name)
         super().lose_disk(name)
 
     def snapshot(self, name: str) -> Snapshot:

@@ -168,6 +168,26 @@ async def test_a_dispute_ends_also_if_the_node_dies_as_the_odd_one_is_removed():
 
 
 @in_virtual_time
+async def test_nobody_disputes_later_what_one_has_settled_who_is_gone():
+    """As where a majority has lost its directories, and the rest had not settled so far yet."""
+    world = await settled_world()
+    members = world.nodes["ny1"].members
+    gone = members.origin("tok1")
+    await world.crash("tok1")
+    await asyncio.sleep(1)  # what it has said is known everywhere
+    for name in ("ny1", "lon1"):
+        world.nodes[name].settler._compare(gone, (SHARD, 7, b"a hash that only tok1 could tell"))
+    world.nodes["ny1"].membership.want(Change(remove=(gone,)))
+    await asyncio.sleep(3)
+    assert members.number == 2
+    for number in range(3):
+        await append(world, "lon1", f"more {number}")
+    await asyncio.sleep(2)
+    assert world.nodes["ny1"].history.mark(SHARD).commits == 9
+    assert (disputes(world)["ny1"], disputes(world)["lon1"]) == ([], [])
+
+
+@in_virtual_time
 async def test_a_broken_promise_is_refused_and_disputed_by_who_settled():
     """tok1's clock goes back below what it promised, as after a forged disk."""
     world = await settled_world()

@@ -72,3 +72,12 @@ def test_no_disk_is_lost_before_all_founders_have_met():
     assert outcome.violations == []
     assert outcome.faults == {"pause": 1}
     assert any("no disk is lost before all founders have met" in line for line in told)
+
+
+def test_no_disk_is_lost_that_is_the_last_with_something_settled():
+    """What only lost disks held is what an operator gives up with --force: seed 2609622."""
+    told: list[str] = []
+    outcome = run_plan(plan(Fault("lose-disk", 1.5, 0.1)), watch=told.append)
+    assert outcome.violations == []
+    assert not outcome.faults
+    assert any("the last with something settled" in line for line in told)
