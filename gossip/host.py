@@ -117,6 +117,10 @@ class Host(Protocol):
         """Check who is there, and remember it durably before anything else is said."""
         ...
 
+    def outdated(self, name: str, origin: int, boot: int) -> str | None:
+        """Why not to talk to a start of a node any more; None unless a newer one has said hello."""
+        ...
+
     def refused(self, name: str, refusal: Refuse) -> None:
         """A peer does not want to talk to this node."""
         ...

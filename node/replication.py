@@ -25,7 +25,7 @@ from ..gossip.routes import Routes
 from ..gossip.traffic import Traffic
 from ..gossip.transport import Link, Network
 from ..storage.commit import receive
-from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull, Refused
+from ..storage.errors import AnabranchError, DamagedLog, DiskError, DiskFull
 from ..storage.limits import IDLE_AFTER_SECONDS, IDLE_BEATS, SILENCE_SECONDS
 from ..storage.stamp import milliseconds
 from .clock import Clock, Random
@@ -207,6 +207,11 @@ class Replication:
         self.membership.linked(hello.name)
         return None
 
+    def outdated(self, name: str, origin: int, boot: int) -> str | None:
+        """Why not to talk to a start of a node any more; None unless a newer one has said hello."""
+        objection = self._members.objection_to_boot(name, origin, boot)
+        return None if objection is None else objection.text
+
     @property
     def stranger(self) -> str | None:
         """Why this node is not taken for a member."""
@@ -245,14 +250,8 @@ class Replication:
     # -- reports ---------------------------------------------------------------------------------
 
     def learn(self, origin: int, message: Message, asked: float | None = None) -> None:
-        """Take what a message says of its sender, and the reports that it carries.
-
-        Raises Refused if a newer start of the sender has said hello meanwhile.
-        """
-        name, sender = self._members.name(origin), message.sender
-        copied = name and self._members.objection_to_boot(name, origin, sender.boot)
-        if copied:
-            raise Refused(copied.text)
+        """Take what a message says of its sender, and the reports that it carries."""
+        sender = message.sender
         clock, now = self._clock, self._clock.monotonic()
         suspicion = self.membership.eviction.suspicion
         if origin in self._members.joined:

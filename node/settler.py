@@ -100,11 +100,14 @@ class Settler:
         return [standing.frontier for standing in standings]
 
     def copied(self) -> tuple[int, int] | None:
-        """(commits here, commits in all) as far as the members said; None if none has."""
+        """(commits here, commits in all) as far as the members said; None if none has.
+
+        But for the one in whose place this node comes: what only that one held nobody can give.
+        """
         mine, members = self._store.frontier, self._members
         there: dict[LogKey, int] = {}
         for origin in members.origins:
-            if origin in self.standings:
+            if origin in self.standings and members.name(origin) != members.me:
                 for log, seq in self.standings.of(origin).frontier.items():
                     there[log] = max(members.end(log, seq), there.get(log, 0))
         if not there:

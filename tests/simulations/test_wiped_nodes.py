@@ -135,6 +135,21 @@ async def test_a_wiped_node_is_a_member_again_with_a_new_origin():
 
 
 @in_virtual_time
+async def test_who_said_that_it_had_much_that_nobody_else_got_is_let_in_all_the_same():
+    """Nobody can give it that; it waited for it for ever."""
+    world = await two_of_three()
+    origin = world.nodes["ny1"].members.origin("tok1")
+    for name in ("ny1", "lon1"):
+        said = world.nodes[name].settler.standings.of(origin)
+        said.frontier.advance((SHARD, origin), 5_000)
+        said.version += 1
+    world.lose_disk("tok1")
+    await world.start("tok1")
+    await asyncio.sleep(6)
+    assert [node.members.number for node in world.nodes.values()] == [2, 2, 2]
+
+
+@in_virtual_time
 async def test_the_finals_of_its_old_origin_are_what_the_others_had():
     world, _, origin, _ = await with_a_wiped_node()
     for node in world.nodes.values():

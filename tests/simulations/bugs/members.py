@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from anabranch.gossip import epoch
+from anabranch.gossip.conversation import Conversation
 from anabranch.gossip.counting import EpochSettlement
 from anabranch.gossip.epoch import Epoch
 from anabranch.gossip.epochs import Epochs
@@ -387,3 +388,35 @@ def keep_links_under_the_old_origin() -> AbstractContextManager[Any]:
 def leave_before_all_is_handed_over() -> AbstractContextManager[Any]:
     """Who leaves does not wait until the others hold what is here."""
     return edited(Settler.is_handed_over, ("in (held | own).items()", "in ()"))
+
+
+# -- what the gone have said -----------------------------------------------------------------------
+
+
+@unseen(
+    "a copy that makes commits while a member still tells the first one what it holds: one in 400 "
+    "plans with a copy",
+    "gossip/test_conversation.py::test_nothing_is_reported_to_a_start_that_has_a_newer_one",
+)
+def report_to_a_start_that_has_a_newer_one() -> AbstractContextManager[Any]:
+    """The first one takes what the copy made for its own commits, and settles them."""
+    return edited(Conversation.send, ("reports and self._outdated() is not None", "False"))
+
+
+@unseen(
+    "a node that has told of over 100 commits that nobody got, and comes back under a new origin",
+    "simulations/test_wiped_nodes.py"
+    "::test_who_said_that_it_had_much_that_nobody_else_got_is_let_in_all_the_same",
+)
+def wait_for_what_only_the_one_before_had() -> AbstractContextManager[Any]:
+    """Who comes in the place of a member asks to be one only once it holds all that that had."""
+    return edited(Settler.copied, (" and members.name(origin) != members.me", ""))
+
+
+@unseen(
+    "a majority of the disks lost, and something settled that the rest does not hold",
+    "simulations/test_disputes.py::test_nobody_disputes_later_what_one_has_settled_who_is_gone",
+)
+def remember_what_the_removed_have_settled() -> AbstractContextManager[Any]:
+    """What a removed member said of its settled history is compared when this node has got so far."""
+    return edited(Settler.enter, ("claims.keys() & epoch.finals.keys()", "()"))
