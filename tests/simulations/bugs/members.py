@@ -418,5 +418,5 @@ def wait_for_what_only_the_one_before_had() -> AbstractContextManager[Any]:
     "simulations/test_disputes.py::test_nobody_disputes_later_what_one_has_settled_who_is_gone",
 )
 def remember_what_the_removed_have_settled() -> AbstractContextManager[Any]:
-    """What a removed member said of its settled history is compared when this node has got so far."""
+    """What a removed member said that it had settled is compared once this node has got so far."""
     return edited(Settler.enter, ("claims.keys() & epoch.finals.keys()", "()"))
