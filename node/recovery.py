@@ -233,14 +233,18 @@ class _Replay:
         except BadFrame as error:
             raise DamagedLog(f"the record at {found.position:#x}: {error}") from None
         priority = self._members.priority(commit.origin)
-        if of.state is None or priority is None:
-            if of.hole is None:
-                why = f"is of origin {commit.origin:016x}, which no state record before it names"
-                if of.state is None:
-                    why = "comes before any state record"
-                raise DamagedLog(f"the commit at {found.position:#x} {why}")
+        if (of.state is None or priority is None) and of.hole is not None:
             self._unplaced.append(found)  # the state that names it is in the hole: the next does
             return
+        if of.state is None:
+            raise DamagedLog(f"the commit at {found.position:#x} comes before any state record")
+        if priority is None:
+            if not self._members.complete:
+                raise DamagedLog(
+                    f"the commit at {found.position:#x} is of origin {commit.origin:016x}, which "
+                    "no state record before it names"
+                )
+            priority = 0  # of one who was a founder with this node, until both met a cluster
         if commit.origin in of.aside:
             of.met.add(commit.origin)
             of.highest = max(of.highest, commit.hlc)

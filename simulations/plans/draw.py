@@ -48,7 +48,8 @@ _AMOUNTS = {
     "lose-segment": (0.5,),
     "reboot": (0.0, 0.05, 0.15),
 }
-_LOST_DISKS = 0.01  # share of the runs in which a node comes back with nothing
+_LOST_DISKS = 0.03  # share of the runs in which nodes come back with nothing
+_LOST_MANY = 0.5  # share of them in which these may be all but one
 _DAMAGED = 0.12  # share of the runs in which damage meets damage, and restarts
 _DAMAGES = (
     "bit-rot",
@@ -246,8 +247,11 @@ def _faults(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
 
 
 def _lost_disk(luck: Generator, plan: Plan) -> tuple[Fault, ...]:
-    """A node comes back with nothing, in most runs beside other trouble that spares disks."""
-    faults = [_fault(luck, plan, "lose-disk")]
+    """Nodes come back with nothing, in most runs beside other trouble that spares disks."""
+    lost = _fault(luck, plan, "lose-disk")
+    if luck.random() < _LOST_MANY:
+        lost = replace(lost, where=tuple(luck.sample(plan.nodes, len(plan.nodes) - 1)))
+    faults = [lost]
     if luck.random() >= _LOST_ALONE:
         faults += [_fault(luck, plan, kind) for kind in luck.sample(_BESIDE, 3)]
     return tuple(sorted(faults, key=lambda fault: (fault.at, fault.kind)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from anabranch.gossip.epoch import Change, Epoch, Frozenness, successor
@@ -10,9 +11,8 @@ from anabranch.gossip.epochs import Epochs
 from anabranch.node.fold import Held
 from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.loop import run
-from anabranch.storage.commit import (
-    shard_of,
-)
+from anabranch.storage import keys
+from anabranch.storage.commit import shard_of
 from anabranch.storage.index import MemoryIndex
 from anabranch.storage.record import COMMIT, HEADER_BYTES, STATE
 from anabranch.storage.stamp import stamp_of
@@ -242,6 +242,28 @@ def test_an_origin_aside_is_known_as_long_as_a_replay_can_meet_its_commits():
         assert len(verdicts(again.history)) == 5
 
     run(story())
+
+
+def test_what_came_of_a_founder_before_both_met_a_cluster_is_a_stray():
+    """Several nodes began anew and found each other first; one of them may not have got to enter.
+
+    It did not start again. Found by hunting in plans in which all but one lose their disks.
+    """
+    rows = [Joined(one.name, one.site, one.priority, int(one.name[1:])) for one in TABLE]
+    others = Epoch.founded(replace(row, origin=row.origin + 100) for row in rows)
+    late = (COMMIT, body_of(draft("a", 3), 33, 3, 103))
+    disk = directory(
+        (STATE, state_body(state())),
+        *commits(33, 1, 2),
+        (STATE, state_body(state(members=[], epochs=kept(others)))),
+        late,
+    )
+    index = MemoryIndex()
+    for _ in range(2):
+        life = Life(disk, index)
+        assert strays_of(life) == [(33, 1), (33, 2), (33, 3)]
+        assert len(verdicts(life.history)) == 3
+        index.write([(keys.MEMBERSHIP, kept(others))])  # as once something is settled
 
 
 def test_a_stray_holds_its_place_until_its_copy_is_on_the_disk():
