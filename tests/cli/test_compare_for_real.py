@@ -155,7 +155,7 @@ async def test_where_another_commit_is_held_the_shard_is_named(nodes: list[Serve
     key, value = next(iter(history._index.scan(b"q", b"r")))
     shard, origin, seq = keys.log_of(key)
     history._index.write([(key, keys.log_value(keys.order_in(value), bytes(32)))])
-    history.trees.replace((shard, origin), seq)
+    history.trees.mend((shard, origin), seq)
     text, pair = await compare(nodes[:2])
     assert f"differ in shard {shard}: they hold other commits up to the same time" in text
     assert pair["shards_that_differ"] == {"in_hash": [], "in_root": [shard]}
