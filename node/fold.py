@@ -124,6 +124,17 @@ def judge(held: Held, revision: int, *, seen: bool) -> int:
     return KEPT if held.policy == KEEP else REJECTED
 
 
+def _place(pending: list[Held], held: Held) -> int:
+    """Where a commit is among others, in order.
+
+    Two may have one key: what processes on copies of one directory stamped in the same moment.
+    """
+    at = bisect_left(pending, held)
+    while pending[at] is not held:
+        at += 1
+    return at
+
+
 class StreamFold:
     """One stream: how far it is settled, and its tentative commits in order."""
 
@@ -172,7 +183,7 @@ class StreamFold:
         """Where in the tentative part a commit is."""
         if self.pending[-1] is held:  # as a rule it has just come
             return len(self.pending) - 1
-        return bisect_left(self.pending, held)
+        return _place(self.pending, held)
 
     def place_of_revision(self, revision: int, seen: Callable[[Held], bool]) -> int:
         """Where in the tentative part the commit is that shows a revision, or would be."""
@@ -226,7 +237,7 @@ class ShardFold:
 
     def remove(self, held: Held) -> Held | None:
         """Forget a commit that never came to be; the one that is now first under its id, if any."""
-        del self.pending[bisect_left(self.pending, held)]
+        del self.pending[_place(self.pending, held)]
         same = self.by_id[held.id]
         first = same[0] is held
         same.remove(held)

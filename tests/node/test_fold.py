@@ -217,6 +217,25 @@ def test_a_rejected_commit_shadows_later_ones_of_its_id_too():
     assert [outcome for outcome, _ in shard.verdicts().values()] == [REJECTED, SHADOWED]
 
 
+@pytest.mark.parametrize("other", ["a", "b"], ids=["in one stream", "in two"])
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_of_commits_with_one_key_the_right_one_goes(gone: int, other: str):
+    """Processes on copies of one directory may stamp in the same moment."""
+    ours = [held(draft(("a", other, "a")[n], n), 11, 1, 10) for n in range(3)]
+    shard = Shard()
+    for one in ours:
+        shard.insert(one)
+    assert shard.fold.remove(ours[gone]) is None
+    shard.streams[ours[gone].stream].remove(ours[gone])
+    left = [one for one in ours if one is not ours[gone]]
+    assert sorted(map(id, shard.fold.pending)) == sorted(map(id, left))
+    assert {one.id for one in left} == {*shard.fold.by_id}
+    for stream in shard.streams.values():
+        places = [stream.place_of(one) for one in stream.pending]
+        assert places == [*range(len(stream.pending))]
+        assert [stream.verdict(at, shard.fold.seen)[0] for at in places] == [ACCEPTED] * len(places)
+
+
 @given(st.lists(st.integers(0, 9), max_size=8), st.integers(-1, 10))
 def test_until_counts_stamps_up_to_a_watermark(stamps, watermark):
     fold = ShardFold()
