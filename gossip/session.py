@@ -65,8 +65,8 @@ class Differs:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeDiffers:
-    """A node of a tree differs, and none of its children does: one side has it wrong.
+class InnerDiffers:
+    """An inner node of a tree differs, and none of its children does: one side has it wrong.
 
     Or what was below it has been put right meanwhile. `seq`: of the first commit below it.
     """
@@ -76,7 +76,7 @@ class NodeDiffers:
     seq: int
 
 
-Difference = Unequal | Differs | NodeDiffers
+Difference = Unequal | Differs | InnerDiffers
 _Node = tuple[int, int, int, int, int]  # shard, origin, size, level, index
 
 
@@ -201,7 +201,7 @@ class Session:
             if len(theirs) != len(mine):
                 raise BadFrame("a node of a tree has as many children as its size says")
             if mine and mine == theirs and node not in self._perhaps:
-                self.found.append(NodeDiffers(shard, origin, index * FANOUT**level + 1))
+                self.found.append(InnerDiffers(shard, origin, index * FANOUT**level + 1))
             for child in range(len(mine) // HASH_BYTES):
                 at = slice(child * HASH_BYTES, (child + 1) * HASH_BYTES)
                 if mine[at] == theirs[at]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..gossip.messages import Compare, Compared
-from ..gossip.session import Difference, NodeDiffers, Session, Unequal, reply
+from ..gossip.session import Difference, InnerDiffers, Session, Unequal, reply
 from ..storage.stamp import stamp_of
 from .clock import Random
 from .repair import Repair
@@ -125,7 +125,7 @@ class Comparing:
             )
             return
         log, seq = (difference.shard, difference.origin), difference.seq
-        if isinstance(difference, NodeDiffers):
+        if isinstance(difference, InnerDiffers):
             self._repair.mend_tree(log, seq)
             return
         if self._repair.own_is_wrong(log, seq):

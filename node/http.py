@@ -127,7 +127,8 @@ class Face:
             raise NotFound(f"there is nothing at {path[:200]}; the paths are under /v1")
         handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
-            hint = f"; append at {path[:200]}/events" if handlers is self._stream else ""
+            appends = method == "POST" and handlers is self._stream
+            hint = f"; append at {path[:200]}/events" if appends else ""
             takes = " and ".join(handlers)
             raise WrongMethod(f"{path[:200]} takes {takes}, not {method[:20]}{hint}")
         return handler

@@ -110,7 +110,7 @@ def draft_of(
     try:
         columns = _columns(media_type, body, headers)
     except msgspec.MsgspecError as error:
-        raise BadRequest(f"the body is not as it should be: {_place(str(error))}") from None
+        raise BadRequest(f"the body is not as it should be: {_words(str(error))}") from None
     except UnicodeError as error:
         raise BadRequest(f"the body is not UTF-8 text: {error}") from None
     except RecursionError:
@@ -283,7 +283,7 @@ def _from_maps(maps: list[Any]) -> _Columns:
             raise BadRequest(f"event {number + 1} is not a map")
         unknown = [str(name) for name in one if name not in Event.__struct_fields__]
         if unknown:
-            raise BadRequest(_place(f"event {number + 1} has unknown fields: {', '.join(unknown)}"))
+            raise BadRequest(_words(f"event {number + 1} has unknown fields: {', '.join(unknown)}"))
         try:
             _add_map(one, columns, number)
         except CallerError as error:
@@ -417,8 +417,8 @@ def _is_json(content_type: str) -> bool:
     return main == JSON or main.endswith("+json")
 
 
-def _place(message: str) -> str:
-    """Msgspec counts from 0 and writes paths; people count events from 1."""
+def _words(message: str) -> str:
+    """In people's words, who count events from 1, and what there could be if a name is unknown."""
     message = message.replace("Input data was truncated", "it is empty, or ends within an event")
     if "unknown field" in message:
         message += f"; it may have {', '.join(Event.__struct_fields__)}, and several are an array"

@@ -64,9 +64,10 @@ class Settler:
         else:
             self.settlement.enter(epoch, mine, frontier)
         self._counted.clear()
-        self._store.disputes.end(epoch.finals)
+        finals = epoch.finals
+        self._store.disputes.end(finals)
         for claims in self._claims.values():  # nor is there a dispute with who is gone later
-            for gone in claims.keys() & epoch.finals.keys():
+            for gone in claims.keys() & finals.keys():
                 del claims[gone]
         for origin in epoch.origins:
             if origin != mine:

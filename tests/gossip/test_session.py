@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabranch.gossip.messages import Compare, Compared, Message, Sender, decode, encode
-from anabranch.gossip.session import Difference, Differs, NodeDiffers, Session, Unequal, reply
+from anabranch.gossip.session import Difference, Differs, InnerDiffers, Session, Unequal, reply
 from anabranch.storage.errors import BadFrame
 from anabranch.storage.limits import DIFFERENCES_MAX
 from anabranch.storage.merkle import Tree, children, node_root, shard_root
@@ -138,13 +138,13 @@ def test_a_node_that_is_wrong_above_right_ones_is_named(
 ) -> None:
     mine, theirs = Held({(3, 1): [*range(1, 701)]}), Held({(3, 1): [*range(1, 701)]})
     (mine if is_mine else theirs)._nodes[3, 1][level, index] = bytes(32)
-    assert compare(mine, theirs, 1 << 40)[0] == [NodeDiffers(3, 1, seq)]
+    assert compare(mine, theirs, 1 << 40)[0] == [InnerDiffers(3, 1, seq)]
 
 
 def test_a_root_that_is_wrong_above_right_nodes_is_named() -> None:
     mine, theirs = Held({(3, 1): [*range(1, 257)]}), Held({(3, 1): [*range(1, 257)]})
     mine._nodes[3, 1][2, 0] = bytes(32)
-    assert compare(mine, theirs, 1 << 40)[0] == [NodeDiffers(3, 1, 1)]
+    assert compare(mine, theirs, 1 << 40)[0] == [InnerDiffers(3, 1, 1)]
 
 
 def test_more_than_a_session_may_find_is_left_to_the_next() -> None:

@@ -298,6 +298,8 @@ async def test_a_bad_request_is_a_problem(one: Served, wanted: int, method: str,
 async def test_who_appends_at_a_stream_is_told_where(one: Served) -> None:
     status, problem = await one.ask("POST", "/v1/streams/a")
     assert (status, problem["detail"].partition("; ")[2]) == (405, "append at /v1/streams/a/events")
+    status, problem = await one.ask("DELETE", "/v1/streams/a")
+    assert (status, problem["detail"]) == (405, "/v1/streams/a takes GET, not DELETE")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from .bugs import EVERY
 
 FOLDER = Path(__file__).parent / "regressions"
 BUG_OF = {
+    "a-copy-reported-to-its-original": "report to a start that has a newer one",
     "a-copy-met-first": "tell nobody which starts were before",
     "a-late-report": "keep the counter of another start",
     "a-newcomer-in-doubt": "number again what a founder made",
@@ -28,6 +29,9 @@ BUG_OF = {
     "a-narrow-link": "send a batch that was too much again in full",
     "a-slow-link": "take a message for as new as it is read",
     "an-overtaken-report": "sum each frame by itself",
+    "founders-that-met-first": "refuse what a founder made who never was one",
+    "much-that-nobody-got": "wait for what only the one before had",
+    "two-commits-with-one-key": "remove the first of two that have one key",
     "two-starts-at-once": "vouch for two starts",
 }
 

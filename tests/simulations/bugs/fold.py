@@ -10,7 +10,7 @@ from anabranch.node.fold import Held, ShardFold, StreamFold, held_of
 from anabranch.node.history import History
 from anabranch.node.store import Store
 
-from .registry import edited, planted
+from .registry import edited, planted, unseen
 
 
 @planted
@@ -93,3 +93,12 @@ def read_from_the_commit_after_a_revision() -> AbstractContextManager[Any]:
         History.settled_places,
         ("first.first_revision if first", "first.first_revision + 1 if first"),
     )
+
+
+@unseen(
+    "a copy and its original that stamp in the same moment, and a stray that gives way",
+    "simulations/test_regressions.py::test_it_is_mended[two-commits-with-one-key]",
+)
+def remove_the_first_of_two_that_have_one_key() -> AbstractContextManager[Any]:
+    """A commit is looked up by its key alone."""
+    return edited(fold._place, ("while pending[at] is not held:", "while False:"))

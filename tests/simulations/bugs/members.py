@@ -419,7 +419,7 @@ def wait_for_what_only_the_one_before_had() -> AbstractContextManager[Any]:
 )
 def remember_what_the_removed_have_settled() -> AbstractContextManager[Any]:
     """What a removed member said that it had settled is compared once this node has got so far."""
-    return edited(Settler.enter, ("claims.keys() & epoch.finals.keys()", "()"))
+    return edited(Settler.enter, ("claims.keys() & finals.keys()", "()"))
 
 
 @unseen(
