@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random as Generator
+from typing import NamedTuple
 
 from ..gossip.frontier import Frontier
+from ..node.node import Node
 from ..storage import keys
 from ..storage.commit import read_header
 from ..storage.errors import DamagedLog
@@ -32,6 +34,15 @@ _ENDS = 0.7  # share of the wrong hashes in indexes that no node of a tree cover
 CommitName = tuple[int, int, int]  # shard, origin, sequence
 
 
+class _Bare(NamedTuple):
+    """A wrong hash in the index of a node."""
+
+    key: bytes
+    wrong: bytes
+    last: bytes  # the key of the last entry of its log then
+    node: Node | None  # that ran then
+
+
 class Wounds:
     """Which nodes of a world have damage that may not be healed yet."""
 
@@ -39,7 +50,7 @@ class Wounds:
         self._world = world
         self._open: dict[str, list[Callable[[], bool]]] = {}  # by node: whether it is healed
         self._indexes: set[str] = set()  # nodes where it is the index
-        self._bare: dict[str, tuple[bytes, bytes, bytes]] = {}  # entry, what it is, end of its log
+        self._bare: dict[str, _Bare] = {}  # the last wrong hash that no node of a tree covers
 
     def may_hurt(self, name: str) -> bool:
         """Whether no other node has damage that is not healed."""
@@ -107,12 +118,13 @@ class Wounds:
         node = self._node_above(name, key)
         if node is not None and Generator(f"node {name} {key.hex()}").random() < _NODES:
             return self._hurt_node(name, node)
-        if name in self._bare and self._bare[name][0] == key:
+        if name in self._bare and self._bare[name].key == key:
             return None  # it is wrong already, and the same bit once more would make it right
         index.write([(key, wrong)])
         self._note(name, lambda: self._world.indexes[name].get(key) != wrong)
         if (key, value) in ends:
-            self._bare[name] = key, wrong, last[key[:-_SEQ_BYTES]]
+            here = self._world.nodes.get(name)
+            self._bare[name] = _Bare(key, wrong, last[key[:-_SEQ_BYTES]], here)
         self._world.note_index_damage(name, key)
         return f"the hash of a commit in the index of {name} is wrong"
 
@@ -134,12 +146,17 @@ class Wounds:
         return f"a node of a tree in the index of {name} is wrong"
 
     def wrong_indexes(self) -> list[str]:
-        """The nodes whose index has a wrong hash where a comparison reads it."""
+        """The nodes whose index has a wrong hash where a comparison reads it.
+
+        That is at a log's end, and by a node that has started since: what one remembers is right.
+        """
         found = []
-        for name, (key, wrong, last) in sorted(self._bare.items()):
-            log, index = key[:-_SEQ_BYTES], self._world.indexes[name]
+        for name, one in sorted(self._bare.items()):
+            log, index = one.key[:-_SEQ_BYTES], self._world.indexes[name]
             newest = next(index.scan(log, log + b"\xff" * (_SEQ_BYTES + 1), reverse=True), None)
-            if index.get(key) == wrong and newest is not None and newest[0] == last:
+            is_last = newest is not None and newest[0] == one.last
+            started = self._world.nodes.get(name) is not one.node
+            if index.get(one.key) == one.wrong and is_last and started:
                 found.append(name)
         return found
 

@@ -48,7 +48,8 @@ class Recovery(Check):
             for log, seq in before.frontier.items()
             if not after.may_have_had(log, seq)
         ]
-        if problems and after.epoch and not before.epoch:  # it learned that it is no founder
+        is_no_founder = after.epoch > 0 and before.epoch == 0  # it learned that
+        if problems and (is_no_founder or _is_cut(before, after)):
             gone = (before.ids | before.strays) - after.strays - after.ids - self._ids
             return [f"commit {one.hex()[:8]} is gone" for one in gone]
         known = dict(before.tentative)
@@ -105,6 +106,15 @@ def _added(event: Recovered) -> list[str]:
         for log, seq in after.items()
         if seq > known.get(log, 0)
     ]
+
+
+def _is_cut(before: Known, after: Known) -> bool:
+    """Whether logs went back no further than to where they were cut, which the disk has kept."""
+    return all(
+        before.cut.get(log, seq) <= after.frontier.get(log, 0)
+        for log, seq in before.frontier.items()
+        if not after.may_have_had(log, seq)
+    )
 
 
 def _lacks(known: Known, key: CommitKey) -> bool:

@@ -150,7 +150,7 @@ class Life:
     def left(self) -> Left:
         """What is in this node's directory, and on its way there.
 
-        What it has set aside is there too, until it is kept that it did so.
+        What it has set aside is there too, until it is kept that it did so; a crash may keep that.
         """
         known, waiting = known_of(self.node), waiting_of(self.node)
         states = self.node.store._states  # noqa: SLF001 - looking inside is the point
@@ -162,6 +162,7 @@ class Life:
             frontier={**known.frontier, **ends},
             tentative={**known.tentative, **before.tentative},
             ids=known.ids | before.ids,
+            cut={(shard, origin): seq for one in states for shard, origin, seq in one.cut},
         )
         return known, (*waited, *(one for one in waiting if one not in waited))
 

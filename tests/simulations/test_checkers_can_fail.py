@@ -598,6 +598,22 @@ def test_who_learns_that_it_is_no_founder_keeps_as_strays_what_had_places(kept, 
     assert recovery_is_exact(history) != []  # a member's commits have places
 
 
+@pytest.mark.parametrize(
+    ("cut", "kept", "well"),
+    [(0, [H, G], True), (0, [G], False), (1, [H, G], False), (None, [H, G], False)],
+)
+def test_a_crash_may_keep_that_a_log_was_cut_and_then_its_commits_are_strays(cut, kept, well):
+    history, event = good(), restarted()
+    log = (0, 3)
+    ids = frozenset(one.commit_id for one in (H, G))
+    before = event.before._replace(ids=ids, epoch=1, cut={} if cut is None else {log: cut})
+    rest = {other: seq for other, seq in before.frontier.items() if other != log}
+    strays = frozenset(one.commit_id for one in kept)
+    after = before._replace(frontier=rest, tentative={}, ids=frozenset(), strays=strays, cut={})
+    change(history, Recovered, lambda _: True, before=before, after=after, waiting=(), again=())
+    assert (recovery_is_exact(history) == []) is well
+
+
 @pytest.mark.parametrize(("torn", "well"), [({(0, 3): 2}, True), ({(0, 3): 1}, False)])
 def test_what_was_written_behind_a_hole_was_written_in_turn(torn, well):
     """The first on its way is stranded behind a commit that is damaged; the second is read back."""
