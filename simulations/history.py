@@ -51,9 +51,7 @@ class Known(NamedTuple):
     unsure: bool = False  # nor does it know how many of its own there were
     finals: Mapping[int, Mapping[int, int]] = {}  # of removed origins: the last sequence by shard
     epoch: int = 0  # its number; 0: the cluster forms, or who are its members is not known here
-    cut: Mapping[
-        LogKey, int
-    ] = {}  # where logs may end, what follows being strays
+    cut: Mapping[LogKey, int] = {}  # where logs may end, what follows being strays
 
     def may_have_had(self, log: LogKey, seq: int) -> bool:
         """Whether it does not take a commit for one that never was."""

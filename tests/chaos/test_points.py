@@ -46,13 +46,20 @@ async def killed(child: Child, point: str, times: int = 1) -> Path:
 
 
 @needs_strace
-@pytest.mark.parametrize(
-    ("point", "times"), [("append-write", 1), ("append-write", 4), ("heal-write", 1)]
-)
-async def test_before_a_write_nothing_more_is_there(tmp_path, children, point, times):
+@pytest.mark.parametrize("times", [1, 4])
+async def test_before_a_write_nothing_more_is_there(tmp_path, children, times):
     child = await children(tmp_path / "data")
-    data = await killed(child, point, times)
+    data = await killed(child, "append-write", times)
     assert written_end(data) == child.durable == readable_end(data)
+
+
+@needs_strace
+async def test_before_a_write_of_any_file_all_is_there_that_was_told(tmp_path, children):
+    """It may be one of the sealer's, while a group is on its way."""
+    child = await children(tmp_path / "data")
+    data = await killed(child, "heal-write")
+    there = written_end(data)
+    assert 0 < child.durable <= readable_end(data) <= there
 
 
 @needs_strace
