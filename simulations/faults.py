@@ -303,6 +303,9 @@ class SimTroubles(Troubles):
             for name, snapshot in taken.items():
                 if not self._is_remembered(name):
                     continue
+                if not self._world.has_settled_beside([name]):  # a majority went back
+                    self._note("no disk goes back that is the last with something settled")
+                    continue
                 await self._world.crash(name)
                 self._world.roll_back(name, snapshot, began)
                 self._gone_back.add(name)

@@ -11,6 +11,7 @@ from collections import ChainMap
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ...gossip.frontier import LogKey
 from ...gossip.transport import Link, Network
 from ...node.fold import Held
 from ...node.node import Node
@@ -83,6 +84,7 @@ class WatchedWorld(World):
         self._making = Making()
         self._hurt: set[str] = set()  # nodes whose disks were damaged
         self._wiped: set[str] = set()  # nodes that are down, and have nothing
+        self._had_settled: dict[LogKey, int] = {}  # by nodes whose disks do not say so any more
         self._again: dict[str, tuple[Known, ...]] = {}
         self._reasons: dict[str, str] = {}  # why a node ends
         self._indexless: set[str] = set()
@@ -310,14 +312,21 @@ class WatchedWorld(World):
             for name, life in self.lives.items()
             if name not in lost and name not in self._wiped
         ]
+        ever = [self._had_settled, *(life.node.history.settled for life in self.lives.values())]
         return all(
             any(frontier[log] >= seq for frontier in others)
-            for life in self.lives.values()
-            for log, seq in life.node.history.settled.items()
+            for settled in ever
+            for log, seq in settled.items()
         )
+
+    def _note_settled(self, name: str) -> None:
+        """A disk is about to be lost, or to go back: what its node has settled stays settled."""
+        for log, seq in self.lives[name].node.history.settled.items():
+            self._had_settled[log] = max(seq, self._had_settled.get(log, 0))
 
     def lose_disk(self, name: str) -> None:
         """Nothing of what a node had is held against it any more."""
+        self._note_settled(name)
         self._left.pop(name, None)
         self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
         self.holders.lose(name, self.lives[name].node)
@@ -337,6 +346,7 @@ class WatchedWorld(World):
 
         What it took since then and nobody else holds is lost; nothing else is excused.
         """
+        self._note_settled(name)
         self._left[name] = self._taken[snapshot]
         self._declared = {key: mark for key, mark in self._declared.items() if key[0] != name}
         self.holders.lose(name, self.lives[name].node)

@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from anabranch.node.config import Tuning
+from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
 from anabranch.simulations.runner import Outcome, run_plan
@@ -81,3 +82,19 @@ def test_no_disk_is_lost_that_is_the_last_with_something_settled():
     assert outcome.violations == []
     assert not outcome.faults
     assert any("the last with something settled" in line for line in told)
+
+
+def test_no_disk_goes_back_that_is_the_last_with_something_settled():
+    """A founder went back, a newcomer had not copied all yet, and the other founder was to follow.
+
+    Seed 2721591 found it: what a majority had settled was on no disk any more.
+    """
+    told: list[str] = []
+    outcome = run_plan(plan_of(2721591), watch=told.append)
+    assert outcome.violations == []
+    assert any("no disk goes back that is the last" in line for line in told)
+
+
+def test_who_has_not_read_yet_that_its_clock_was_set_back_may_refuse():
+    """Seed 2714594: nothing had happened there since."""
+    assert run_plan(plan_of(2714594)).violations == []
