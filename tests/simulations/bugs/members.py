@@ -200,12 +200,6 @@ def settle_past_a_stray_at_a_restart() -> AbstractContextManager[Any]:
 
 
 @planted
-def keep_a_stray_that_has_its_place_back() -> AbstractContextManager[Any]:
-    """A commit that was cut, and comes again from a member, stays a stray beside."""
-    return edited(Store.durable, ("self.strays.regained(held)", "pass"))
-
-
-@planted
 def keep_strays_that_others_have_appended() -> AbstractContextManager[Any]:
     """A stray gives way to nothing that comes from another node."""
     return edited(Strays.placed, ("for held in list(", "for held in 0 * list("))
