@@ -138,12 +138,16 @@ class Asker:
             await asyncio.sleep(seconds / 10)
         if not self._world.is_up(name) or append.lost in ("crash", "stop"):
             self._history.probes.remove(probe)  # it was up a moment ago
-        elif probe.error == "Unavailable" and not self._clocks_agree():
-            self._history.probes.remove(probe)  # a clock had been set, and nobody had read it yet
+        elif probe.error == "Unavailable" and not self._has_to_serve(name):
+            self._history.probes.remove(probe)  # it was about to learn what is its excuse
 
     def _has_to_serve(self, name: str) -> bool:
         """Whether a node is up, whole, has room, and all clocks are such that its own is fine."""
-        world, disk = self._world, self._world.disks[name]
+        world, now = self._world, self._loop.time()
+        disk, clocks = world.disks[name], self._clocks.values()
+        true_ms = EPOCH_MS + int(now * 1000)
+        latest = max(max(clock.latest_ms, true_ms + clock.off_ms()) for clock in clocks)
+        slowest = true_ms + min(clock.lowest_ms for clock in clocks)
         return (
             world.is_up(name)
             and world.nodes[name].replication.stranger is None
@@ -151,17 +155,10 @@ class Asker:
             and not world.nodes[name].store.left
             and not is_paused(name)
             and not world.nodes[name].store.holes.mine
-            and _is_well(disk, self._loop.time())
+            and _is_well(disk, now)
             and disk.free() >= 2 * DISK_RESERVE_BYTES
-            and self._clocks_agree()
+            and latest - slowest <= world.config.tuning.max_clock_offset_ms
         )
-
-    def _clocks_agree(self) -> bool:
-        """Whether no stamp is farther ahead of any clock than it may be, as they were read."""
-        clocks, true_ms = self._clocks.values(), EPOCH_MS + int(self._loop.time() * 1000)
-        latest = max(max(clock.latest_ms, true_ms + clock.off_ms()) for clock in clocks)
-        slowest = true_ms + min(clock.lowest_ms for clock in clocks)
-        return latest - slowest <= self._world.config.tuning.max_clock_offset_ms
 
 
 def _revision_before(node: Node, draft: Draft) -> int | None:
