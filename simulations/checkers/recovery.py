@@ -51,15 +51,9 @@ class Recovery(Check):
         is_no_founder = after.epoch > 0 and before.epoch == 0  # it learned that
         if problems and (is_no_founder or _is_cut(before, after)):
             gone = (before.ids | before.strays) - after.strays - after.ids - self._ids
-            return [f"commit {one.hex()[:8]} is gone" for one in gone]
-        known = dict(before.tentative)
-        known.update({(*log, seq): found for log, seq, found in event.waiting})
-        for key, found in after.tentative.items():
-            was = known.get(key, self._settled.get(key))
-            if was is None:
-                problems.append(f"{_commit(key)} comes from nowhere")
-            elif was != found:
-                problems.append(f"{_commit(key)} is another commit than before")
+            aside = [f"commit {one.hex()[:8]} is gone" for one in gone]
+            return aside if is_no_founder else aside + self._changed(event, before)
+        problems += self._changed(event, before)
         for key in before.tentative:
             held = key in after.tentative or key in self._settled
             if not held and not _lacks(after, key) and not problems:
@@ -67,6 +61,18 @@ class Recovery(Check):
         if not after.torn and not after.unsure:
             gone = before.strays - after.strays - after.ids - self._ids
             problems += [f"commit {one.hex()[:8]}, which had no place, is gone" for one in gone]
+        return problems
+
+    def _changed(self, event: Recovered, before: Known) -> list[str]:
+        """What is tentative now and was not, or was another commit."""
+        known, problems = dict(before.tentative), []
+        known.update({(*log, seq): found for log, seq, found in event.waiting})
+        for key, found in event.after.tentative.items():
+            was = known.get(key, self._settled.get(key))
+            if was is None:
+                problems.append(f"{_commit(key)} comes from nowhere")
+            elif was != found:
+                problems.append(f"{_commit(key)} is another commit than before")
         return problems
 
     def _otherwise(self, event: Recovered) -> list[str]:

@@ -57,13 +57,14 @@ async def append(log, number):
     return position, len(data)
 
 async def main(data, kind):
-    disk = {{"right": FileDisk, "no-sync": NoSync, "no-names": NoNames}}[kind](Path(data))
+    disk = {{"no-sync": NoSync, "no-names": NoNames}}.get(kind, FileDisk)(Path(data))
     log = Log(disk, opening_state=lambda: b"a state", on_durable=lambda end: say("durable", end),
               on_failure=lambda error: os._exit(3), segment_bytes={SEGMENT_BYTES})
     for _ in log.replay(0):
         pass
     log.start()
-    sealing = asyncio.create_task(Sealer(disk, log, bytes_per_second=1 << 40).run())
+    if kind != "no-seals":
+        sealing = asyncio.create_task(Sealer(disk, log, bytes_per_second=1 << 40).run())
     say("ready")
     number = 0
     while line := await asyncio.to_thread(sys.stdin.readline):

@@ -612,6 +612,9 @@ def test_a_crash_may_keep_that_a_log_was_cut_and_then_its_commits_are_strays(cut
     after = before._replace(frontier=rest, tentative={}, ids=frozenset(), strays=strays, cut={})
     change(history, Recovered, lambda _: True, before=before, after=after, waiting=(), again=())
     assert (recovery_is_exact(history) == []) is well
+    other = after._replace(tentative={(0, 5, 9): bytes(32)})
+    change(history, Recovered, lambda _: True, after=other)
+    assert recovery_is_exact(history) != []  # what is no part of that has to be as it was
 
 
 @pytest.mark.parametrize(("torn", "well"), [({(0, 3): 2}, True), ({(0, 3): 1}, False)])
