@@ -137,8 +137,9 @@ def _visible(line: Points) -> Points:
 
 
 def _write(canvas: Canvas, frame: Frame, remark: Remark, y: float) -> None:
-    half = text_width(remark.words, 11) / 2
-    x = min(max(frame.x(remark.at), frame.left + half), frame.right - half)
+    wide, at = text_width(remark.words, 11), frame.x(remark.at)
+    x = min(max(at, frame.left + wide / 2), frame.right - wide / 2)
+    x = frame.beside_marks(x - wide / 2, wide, (at, at)) + wide / 2
     canvas.text(x, y, remark.words, Font(11, remark.colour, anchor="middle"))
 
 

@@ -14,6 +14,7 @@ from .words import duration
 CUTS = frozenset({"cut", "reset", "one-way", "silent", "flap"})
 NARROW = 600.0  # below this, the names of rows stand above them
 _COLUMNS_MAX = 5  # with more cuts, shading them through all rows tells nothing
+_AWAY = 4.0  # words from a line beside them
 _NICE = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800),
     *(21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600),
@@ -26,6 +27,7 @@ class Frame:
 
     width: float
     length: float  # seconds
+    marks: tuple[float, ...] = ()  # moments that a line is drawn at through all rows
 
     @property
     def narrow(self) -> bool:
@@ -60,6 +62,24 @@ class Frame:
     def seconds(self, pixels: float) -> float:
         """How long so many pixels are."""
         return pixels * self.length / (self.right - self.left)
+
+    def beside_marks(self, x: float, wide: float, of: tuple[float, float]) -> float:
+        """Where to begin words that would begin at `x`: the nearest place that no mark crosses.
+
+        They stay with what they are `of`, from its left to its right. Where that leaves no place,
+        they begin at `x`.
+        """
+        lines = [self.x(mark) for mark in self.marks]
+        sides = [side for line in lines for side in (line - wide - _AWAY, line + _AWAY)]
+        first, last = of[0] - wide - 2 * _AWAY, of[1] + 2 * _AWAY
+        free = [
+            place
+            for place in (x, *sides)
+            if self.left <= place <= self.right - wide
+            and first <= place <= last
+            and not any(place < line < place + wide for line in lines)
+        ]
+        return min(free, key=lambda place: abs(place - x), default=x)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Moments to name."""

@@ -16,6 +16,7 @@ from .scene import headed
 SCALE = 2  # pixels a unit, for sharpness
 WIDTH = 1120.0
 MARGIN = 28.0
+_HALO = 3  # pixels around letters, so that they stay readable on lines
 
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 
@@ -89,8 +90,9 @@ class PngCanvas:
         """Write one line."""
         anchor, ink = _ANCHORS[font.anchor], LIGHT[font.colour]
         stroke = 0.6 if font.bold else 0
-        letters = _letters(font.size)
-        self._draw.text(_at(x, y), _plain(words), ink, letters, anchor, stroke_width=stroke)
+        letters, where, plain = _letters(font.size), _at(x, y), _plain(words)
+        self._draw.text(where, plain, LIGHT["paper"], letters, anchor, stroke_width=_HALO)
+        self._draw.text(where, plain, ink, letters, anchor, stroke_width=stroke)
 
 
 def _plain(words: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from ..timeline import Timeline
 from .canvas import Canvas, Font
 from .charts import Chart, Curve, Remark, Scale, chart, scale_of, sticks
 from .colours import of_site
-from .frame import Block, Frame, axis, backdrop, heading, opening
+from .frame import Block, Frame, axis, backdrop, heading, milestones, opening
 from .rows import link_rows, node_rows, reason, risk_rows
 from .series import Point, rates, steps, summed
 from .words import duration, listing, pace, tone, verdict
@@ -56,6 +56,8 @@ class Scene:
 def scene(timeline: Timeline, width: float, header: Block | None = None) -> Scene:
     """All rows of a run, `width` wide."""
     frame = Frame(width, timeline.length)
+    marks = tuple(moment for _, moment, _ in milestones(frame, timeline))
+    frame = replace(frame, marks=marks)
     blocks = [opening(frame, timeline), axis(frame), *_rows(frame, timeline), axis(frame)]
 
     def behind(canvas: Canvas, top: float, bottom: float) -> None:

@@ -44,6 +44,7 @@ def place(frame: Frame, bars: Sequence[Bar]) -> list[Placed]:
         end = max(frame.x(bar.ends), x + 3)
         wide = text_width(_label(frame, bar), frame.size)
         label_x = max(0.0 if frame.narrow else frame.left, min(x, frame.right - wide))
+        label_x = frame.beside_marks(label_x, wide, (x, end))
         lane = next((n for n, until in enumerate(free) if until <= label_x), len(free))
         if lane >= LANES_MAX:
             lane = next((n for n, until in enumerate(free) if until <= x), LANES_MAX - 1)

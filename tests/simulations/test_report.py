@@ -19,6 +19,7 @@ from anabranch.simulations.report.frame import Frame
 from anabranch.simulations.report.scene import headed
 from anabranch.simulations.report.series import rates, runs, thin
 from anabranch.simulations.report.strips import Bar, place
+from anabranch.simulations.report.svg import SvgCanvas
 from anabranch.simulations.report.words import duration, figure, short
 from anabranch.simulations.timeline import Span, Verdict
 
@@ -284,6 +285,38 @@ def test_bars_of_one_lane_and_their_names_do_not_overlap(width):
         named = [one for one in placed if one.lane == lane and one.label_x is not None]
         for one, following in pairwise(named):
             assert text_width("some fault", 11) + one.label_x <= following.label_x
+
+
+def test_words_that_a_mark_would_cross_begin_on_its_nearer_side():
+    frame = Frame(1_172.0, 100.0, (50.0,))  # ten pixels a second, and the mark at 660
+    assert frame.beside_marks(600, 59, (600, 700)) == 600
+    assert frame.beside_marks(600, 100, (600, 700)) == 660 - 100 - 4
+    assert frame.beside_marks(640, 100, (640, 700)) == 660 + 4
+    assert frame.beside_marks(640, 100, (640, 650)) == 660 - 100 - 4  # stays with what it is of
+    assert frame.beside_marks(600, 1_000, (600, 700)) == 600  # there is no room
+
+
+class Sayings(SvgCanvas):
+    """Remembers from where to where words go that say something about a part of the drawing."""
+
+    def __init__(self) -> None:
+        super().__init__("sayings")
+        self.found: list[tuple[float, float]] = []
+
+    def text(self, x, y, words, font):
+        wide = text_width(words, font.size)
+        left = x - wide / 2 if font.anchor == "middle" else x
+        if font.colour not in {"ink", "muted", "good", "bad"}:
+            self.found.append((left, left + wide))
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_no_mark_crosses_what_is_said(run):
+    line, sayings = run(), Sayings()
+    headed(line, 1120.0).draw(sayings)
+    frame = Frame(1120.0, line.length)
+    marks = [frame.x(moment) for moment in (line.over_at, line.whole_at) if moment is not None]
+    assert not [words for words in sayings.found for mark in marks if words[0] < mark < words[1]]
 
 
 @pytest.mark.parametrize(
