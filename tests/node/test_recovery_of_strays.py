@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+import pytest
+
 from anabranch.gossip.epoch import Change, Epoch, Frozenness, successor
 from anabranch.gossip.epoch import Member as Joined
 from anabranch.gossip.epochs import Epochs
@@ -18,7 +20,7 @@ from anabranch.storage.record import COMMIT, HEADER_BYTES, STATE
 from anabranch.storage.stamp import stamp_of
 from anabranch.storage.state import state_body
 
-from .commits import ORIGINS, SHARDS, STREAMS, body_of, draft, folded
+from .commits import ACCEPTED, ORIGINS, SHARDS, STREAMS, body_of, draft, folded
 from .directories import directory, recovered_from, state
 from .lives import MINE, TABLE, WALL_MS, Life, verdicts
 from .test_recovery import Story
@@ -279,6 +281,30 @@ def test_a_stray_holds_its_place_until_its_copy_is_on_the_disk():
         assert life.strays.limit(SHARD, stray.key[0]) < stray.key[0]
         await life.durable()
         assert strays_of(life) == []
+        await life.log.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_has_its_place_back_is_no_stray_whatever_became_of_what_was_set_aside(damaged):
+    """The members had it, and sent it again: it is the same commit, and needs no comparing."""
+    disk = directory((STATE, state_body(state())), *commits(MINE, 1))
+
+    async def story() -> None:
+        life = Life(disk, MemoryIndex())
+        await life.start()
+        life.store.doubt()
+        assert strays_of(life) == [(MINE, 1)]
+        if damaged:
+            (stray,) = life.strays
+            segment = life.log.files.holding(stray.position)
+            disk.flip(segment.name, stray.position - segment.base + HEADER_BYTES + 9)
+        life.receive(draft("a", 1), MINE, 101)
+        await life.durable()
+        assert strays_of(life) == []
+        assert life.history.tentative_commits == 1
+        assert verdicts(life.history) == {(101, life.members.priority(MINE), MINE): (ACCEPTED, 0)}
         await life.log.close()
 
     run(story())
