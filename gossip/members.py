@@ -144,6 +144,18 @@ class Members:
         return wanted if wanted not in known.values() else max(known.values()) + 1
 
     @property
+    def guides(self) -> list[Member]:
+        """Whom the file names, as long as no address of a member is known: they may know one.
+
+        A file need name but one node of a cluster, and that one may be as new as this node: who
+        has heard from it who the members are keeps their names, not their addresses.
+        """
+        others = self.others
+        if not others or any(member.url for member in others):
+            return []
+        return [one for one in self._file.values() if one.name not in self and one.name != self.me]
+
+    @property
     def sought(self) -> list[Member]:
         """Who was cut off by force and may run all the same, as another cluster of the same name.
 

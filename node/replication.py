@@ -106,7 +106,7 @@ class Replication:
         self.look()
 
     def look(self) -> None:
-        """Dial whoever is a member now or asks to be one, and nobody else."""
+        """Dial whoever is a member now, or asks to be one, or may know where the members are."""
         members = self._members
         if members.complete:
             self._stranger.is_known()
@@ -119,7 +119,7 @@ class Replication:
             Member(w.name, w.site, w.priority, w.url) for w in self.membership.waiting.values()
         ]
         sought = [*members.sought, *self.membership.sureness.sought]
-        there = {one.name: one for one in [*waiting, *sought, *members.others]}
+        there = {one.name: one for one in [*waiting, *sought, *members.guides, *members.others]}
         there.pop(members.me, None)
         for name, dialer in list(self.dialers.items()):
             if dialer.member == there.get(name) and not renamed:

@@ -514,3 +514,29 @@ def test_a_hello_tells_the_urls_and_they_reach_who_has_no_file_for_them():
 
 def test_urls_are_no_part_of_the_first_mark():
     assert all(member.url == "" for member in FIRST.members)
+
+
+# -- where they are -----------------------------------------------------------------------------
+
+
+def test_who_has_no_address_of_a_member_asks_whom_its_file_names():
+    new = (Member("par1", "par", 3, "http://d:1"), Member("rom1", "rom", 4, "http://e:1"))
+    mine = members("rom1", (), table=new)
+    assert mine.guides == []  # it dials whom the file names
+    mine.enter(Epoch.founded(Joined(m.name, m.site, m.priority, ORIGINS[m.name]) for m in TABLE))
+    assert [member.url for member in mine.others] == [""] * 3
+    assert mine.guides == [new[0]]
+    guide = members("par1", (), table=new[:1])
+    guide.enter(mine.epoch)
+    assert not mine.learn(guide.hello(), 1)
+    assert mine.guides == [new[0]]  # that one knew none either
+    assert not mine.learn(hello_of("ny1"), 1)
+    assert [member.url for member in mine.others] == ["http://b:1", "http://a:1", "http://c:1"]
+    assert mine.guides == []
+
+
+def test_a_member_whose_file_names_another_needs_no_guide():
+    mine = members("ny1", ALL)
+    assert mine.guides == []
+    alone = members("ny1", table=TABLE[:1])
+    assert (alone.complete, alone.others, alone.guides) == (True, [], [])

@@ -21,6 +21,7 @@ BUG_OF = {
     "a-copy-met-first": "tell nobody which starts were before",
     "a-late-report": "keep the counter of another start",
     "a-newcomer-in-doubt": "number again what a founder made",
+    "a-newcomer-without-addresses": "dial nobody but members",
     "a-start-without-room": "count a start that is not kept",
     "a-witness-that-was-removed": "ask none but the members of now",
     "an-answer-from-a-damaged-disk": "answer damage as if nothing was written",

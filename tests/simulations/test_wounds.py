@@ -48,8 +48,8 @@ def test_only_what_another_disk_holds_may_be_damaged(lost, safe):
     assert is_safe(lost, [frontier(o1=3), frontier(o1=1, o2=5)]) is safe
 
 
-async def written(commits: int, **tuning) -> WatchedWorld:
-    world = WatchedWorld(1, [("ny", 1), ("lon", 1), ("tok", 1)], shards=1, tuning=Tuning(**tuning))
+async def written(commits: int, sites=("ny", "lon", "tok"), **tuning) -> WatchedWorld:
+    world = WatchedWorld(1, [(site, 1) for site in sites], shards=1, tuning=Tuning(**tuning))
     await world.start()
     for number in range(commits):
         draft = Draft("s", ["t"], [b"x"], commit_id=number.to_bytes(16, "big"))
@@ -89,6 +89,24 @@ def test_a_wrong_hash_is_not_made_right_by_hurting_it_again():
         await world.stop_one("lon1")
         await world.start("lon1")
         assert wounds.wrong_indexes() == ["lon1"]
+        await world.stop()
+
+    with bounded(Bounds(scrub_bytes=10)):  # the scrub comes too late
+        run(main())
+
+
+def test_who_is_alone_has_nobody_to_compare_with():
+    """Seed 2741733: only a start, or the scrub after it, can find what no memory is right about."""
+
+    async def main() -> None:
+        world = await written(FANOUT // 2, sites=("ny",), segment_bytes=700)
+        wounds = Wounds(world)
+        assert wounds.hurt_index("ny1", Random(3)) is not None
+        await world.stop_one("ny1")
+        await world.start("ny1")
+        assert wounds.wrong_indexes() == []
+        await world.scrub_all()
+        assert wounds.healed("ny1")
         await world.stop()
 
     with bounded(Bounds(scrub_bytes=10)):  # the scrub comes too late

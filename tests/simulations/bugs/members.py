@@ -338,6 +338,15 @@ def an_index_without_the_epochs() -> AbstractContextManager[Any]:
 
 
 @unseen(
+    "a newcomer that restarts before it is let in, and whose file names only another newcomer",
+    "simulations/test_regressions.py::test_it_is_mended[a-newcomer-without-addresses]",
+)
+def dial_nobody_but_members() -> AbstractContextManager[Any]:
+    """Who has the address of no member asks nobody for one."""
+    return edited(Replication.look, ("*members.guides, ", ""))
+
+
+@unseen(
     "the first append at a newcomer amid the sync with which it learns of the epoch",
     "simulations/test_regressions.py::test_it_is_mended[a-newcomer-in-doubt]",
 )
