@@ -44,6 +44,11 @@ from .pulling import Pulls
 from .pushing import Pushes
 from .transport import Link, Network
 
+_NO_ADDRESS = (
+    "its address is not known here: start a node that the file names, which may know it; or name "
+    "it in the file, with its url, and start this node again"
+)
+
 
 class Dialer:
     """The link to one peer: dialled, kept, dialled again."""
@@ -121,6 +126,9 @@ class Dialer:
         """Dial and talk until the link ends; whether it came to talking."""
         connected = False
         link: Link | None = None
+        if not self.member.url:
+            self._now("connecting", _NO_ADDRESS)
+            return False
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 link = await self._network.connect(self.member.url)

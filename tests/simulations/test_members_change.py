@@ -109,6 +109,29 @@ async def test_who_joins_copies_what_there_is_and_takes_appends_from_the_start()
         await chronicle.ends([*world.names])
 
 
+@in_virtual_time
+async def test_who_knows_only_another_newcomer_is_let_in_even_if_it_starts_twice():
+    """What it keeps of the members are names: of where they are it has to ask again."""
+    world, chronicle = await founded()
+    world.add("par1", "par", ["ny1"])
+    world.add("sfo1", "sfo", ["par1"])
+    await world.start("par1")
+    await world.start("sfo1")
+    await until(lambda: world.nodes["sfo1"].members.number == 1, 5)
+    await world.crash("sfo1")
+    await world.stop_one("par1")
+    await world.start("sfo1")
+    await asyncio.sleep(1)
+    dialers = world.nodes["sfo1"].replication.dialers
+    assert sorted(dialers) == ["lon1", "ny1", "par1", "tok1"]
+    assert "name it in the file" in dialers["ny1"].error
+    await world.start("par1")
+    assert await let_in(world, "sfo1")
+    assert sorted(dialers) == ["lon1", "ny1", "tok1"]
+    assert await let_in(world, "par1")
+    await chronicle.ends([*world.names])
+
+
 async def founded_beside(sync_seconds: float) -> tuple[World, Chronicle]:
     """A cluster, and a machine sfo1 with a slow disk that knows ny1."""
     world, chronicle = await founded()
