@@ -93,7 +93,9 @@ class Wounds:
             trial = disk.clone()
             if trial.damage(Generator(seed), kind, limit) is None:
                 continue
-            left = commits_on(trial)
+            left, refused = _read(trial)
+            if refused:  # as when two bits of one frame are wrong: that looks like a newer version
+                continue
             lost = {one: size for one, size in before.items() if one not in left}
             if is_safe(lost, others):
                 what = disk.damage(Generator(seed), kind, limit)
@@ -187,6 +189,11 @@ def is_safe(lost: Iterable[CommitName], others: Iterable[Frontier]) -> bool:
 
 def commits_on(disk: SimDisk) -> dict[CommitName, int]:
     """The commits that can be read back from a disk, with their lengths."""
+    return _read(disk)[0]
+
+
+def _read(disk: SimDisk) -> tuple[dict[CommitName, int], bool]:
+    """The same, up to what a start would refuse; whether there is something like that."""
     copy = disk.clone()
     found: dict[CommitName, int] = {}
     copy.reads_right = True
@@ -195,9 +202,9 @@ def commits_on(disk: SimDisk) -> dict[CommitName, int]:
             if isinstance(record, Found) and record.kind == COMMIT:
                 commit = read_header(record.body)
                 found[commit.shard, commit.origin, commit.seq] = len(record.body)
-    except DamagedLog:  # as of a newer version: nothing behind it can be read
-        return found
-    return found
+    except DamagedLog:
+        return found, True
+    return found, False
 
 
 def provable(disk: SimDisk) -> int:

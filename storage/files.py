@@ -116,8 +116,7 @@ class LogFiles:
         if body is None:
             place = f"{segment.name}, offset {position - segment.base}"
             raise self._damaged(gap, f"{place}: this record is not what was written")
-        if self.gaps and gap in self.gaps:  # it had been read wrong
-            self.gaps.remove(gap)
+        self._reads_well(gap)
         return body
 
     def _try(self, segment: Segment, position: int, length: int) -> bytes | None:
@@ -140,6 +139,7 @@ class LogFiles:
             block = self._sealed.block(segment.name, place)
             record = block.at(position)
             if record is not None and block.sizes[record] == length:
+                self._reads_well(Gap(place.position, place.end))
                 return block.body(record)
         except DamagedLog as error:
             self.note(Gap(error.position, error.end))
@@ -179,6 +179,11 @@ class LogFiles:
         self.note(gap)
         return DamagedLog(message, *gap)
 
+    def _reads_well(self, piece: Gap) -> None:
+        """Forget damage where there is none: it had been read wrong. Else what comes is not new."""
+        if self.gaps:
+            self.gaps = without(self.gaps, piece)
+
     def note(self, gap: Gap) -> bool:
         """Remember damage; whether it is new."""
         if any(one.position <= gap.position and gap.end <= one.end for one in self.gaps):
@@ -207,7 +212,8 @@ class LogFiles:
                     yield Gap(segment.base, segment.end)
             return
         size = min(segment.end, durable) - segment.base
-        scan = Scan(self._disk, Segment(segment.base, size), last=False, window_bytes=BLOCK_BYTES)
+        plain, window = Segment(segment.base, size), BLOCK_BYTES
+        scan = Scan(self._disk, plain, last=False, refuses=False, window_bytes=window)
         counted = position = segment.base
         for found in scan.records(segment.base):
             if isinstance(found, Gap):
@@ -216,6 +222,7 @@ class LogFiles:
                     yield found
             else:
                 position = found.position + HEADER_BYTES + len(found.body)
+                self._reads_well(Gap(found.position, position))
                 yield found
             if position - counted >= BLOCK_BYTES:
                 yield position - counted
@@ -241,6 +248,7 @@ class LogFiles:
         for place in directory.places:
             try:
                 yield from records_of(load(self._disk, segment.name, place))
+                self._reads_well(Gap(place.position, place.end))
             except (DamagedLog, BadFrame):
                 self._sealed.forget(segment.name)  # what is good in memory only
                 gap = Gap(place.position, place.end)

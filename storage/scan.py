@@ -35,7 +35,8 @@ class Scan:
 
     `link` is the checksum that the next record must name, None while it is not known; `header` is
     the frame of the record that was found last. Afterwards `torn` says what is left at the end of
-    the last segment.
+    the last segment. It `refuses` what looks as if a newer version had written it; in a log that
+    this version writes that is damage like any other.
     """
 
     def __init__(
@@ -45,17 +46,19 @@ class Scan:
         *,
         last: bool,
         link: int | None = None,
+        refuses: bool = True,
         window_bytes: int = SCAN_WINDOW_BYTES,
     ) -> None:
         self._segment = segment
         self._last = last
+        self._refuses = refuses
         self._window = _Window(disk, segment, window_bytes)
         self.link = link
         self.header: Header | None = None
         self.torn: Torn | None = None
 
     def records(self, start: int) -> Iterator[Found | Gap]:
-        """All good records and all gaps. Raises DamagedLog if a newer version wrote one."""
+        """All good records and all gaps. Raises DamagedLog if it refuses one."""
         position, bad = start, -1  # `bad`: where the gap begins that `position` is in
         while position < self._segment.end and self.torn is None:
             header, body = self._read(position)
@@ -103,7 +106,7 @@ class Scan:
     def _skip(self, position: int, header: Header | None) -> int:
         """Where to go on behind what is no good record; sets `torn` if it is the torn tail."""
         version = newer_version(self._window.read(position, HEADER_BYTES))
-        if version:
+        if version and self._refuses:
             raise DamagedLog(
                 f"{self._segment.name}, offset {position - self._segment.base}: a record of frame "
                 f"version {version}; this version does not know it: use the version that wrote it"

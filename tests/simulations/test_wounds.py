@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from random import Random
+from unittest.mock import patch
 
 import pytest
 
@@ -14,6 +15,7 @@ from anabranch.simulations.plans.bounds import Bounds, bounded
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
 from anabranch.simulations.runner import run_plan
 from anabranch.simulations.watch.watched import WatchedWorld
+from anabranch.simulations.world.disk import SimDisk
 from anabranch.simulations.world.loop import run
 from anabranch.simulations.wounds import IN_PLACE, Wounds, commits_on, is_safe
 from anabranch.storage.commit import Draft
@@ -111,6 +113,26 @@ def test_who_is_alone_has_nobody_to_compare_with():
 
     with bounded(Bounds(scrub_bytes=10)):  # the scrub comes too late
         run(main())
+
+
+def test_no_damage_is_done_that_looks_like_a_newer_version():
+    """Seed 2778705: a second bit of a frame was wrong, that of its version; no start takes that."""
+
+    async def main() -> None:
+        world = await written(20)
+        disk, wounds = world.disks["lon1"], Wounds(world)
+        name = f"log/{disk.list('log')[0]}"
+        disk.flip(name, 5)
+
+        def damage(self, *_):
+            self.flip(name, 1, 32)
+            return "the version"
+
+        with patch.object(SimDisk, "damage", damage):
+            assert wounds.hurt("lon1", Random(1), ("flip",)) is None
+        await world.stop()
+
+    run(main())
 
 
 def test_one_node_at_a_time_is_hurt_until_it_is_healed():

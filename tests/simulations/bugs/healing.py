@@ -13,6 +13,7 @@ from anabranch.node.recovery import _Replay
 from anabranch.node.repair import Repair
 from anabranch.node.store import Store
 from anabranch.node.trees import Trees
+from anabranch.storage.files import LogFiles
 from anabranch.storage.log import Log
 
 from .registry import edited, planted, together, unseen
@@ -113,3 +114,12 @@ def leave_the_index_at_the_damaged_record() -> AbstractContextManager[Any]:
 def keep_what_had_no_room() -> AbstractContextManager[Any]:
     """A group that was not written stays in the fold."""
     return edited(Store.dropped, ("self.history.remove(held)", "pass"))
+
+
+@unseen(
+    "reads that go wrong of a sealed block that rots later, and nobody reads it but the scrub",
+    "storage/test_checked_again.py::test_what_was_read_wrong_once_is_found_when_it_is_damaged",
+)
+def know_damage_that_was_read_wrong() -> AbstractContextManager[Any]:
+    """What was damaged only to a disk that read wrong stays known, and is not found any more."""
+    return edited(LogFiles._reads_well, ("if self.gaps:", "if False:"))
