@@ -17,6 +17,7 @@ from .bugs import EVERY
 
 FOLDER = Path(__file__).parent / "regressions"
 BUG_OF = {
+    "a-block-read-wrong-before": "know damage that was read wrong",
     "a-copy-reported-to-its-original": "report to a start that has a newer one",
     "a-copy-met-first": "tell nobody which starts were before",
     "a-late-report": "keep the counter of another start",
