@@ -19,8 +19,9 @@ from ..storage.commit import read_header
 from ..storage.errors import DamagedLog
 from ..storage.files import LogFiles
 from ..storage.merkle import FANOUT, HASH_BYTES
-from ..storage.record import COMMIT, HEADER_BYTES, parse
+from ..storage.record import COMMIT, HEADER_BYTES, STATE, parse
 from ..storage.segment import Found, segments_of
+from ..storage.state import read_state
 from .watch.watched import WatchedWorld
 from .world.disk import SimDisk
 
@@ -41,6 +42,14 @@ class _Bare(NamedTuple):
     wrong: bytes
     last: bytes  # the key of the last entry of its log then
     node: Node | None  # that ran then
+
+
+class _Kept(NamedTuple):
+    """What a disk gives back, up to what a start would refuse."""
+
+    commits: dict[CommitName, int]  # and their lengths
+    starts: set[int]  # of the node that are named
+    refused: bool  # whether there is something like that
 
 
 class Wounds:
@@ -85,7 +94,7 @@ class Wounds:
         if disk.full_since is not None:  # what is taken away would make room
             return None
         others = self._world.holders.beside(name)
-        before = commits_on(disk)
+        before = _read(disk)
         for _ in range(_TRIES):
             kind, seed = luck.choice(kinds), luck.random()
             limit = provable(disk) if kind in IN_PLACE else _last_base(disk)
@@ -93,10 +102,14 @@ class Wounds:
             trial = disk.clone()
             if trial.damage(Generator(seed), kind, limit) is None:
                 continue
-            left, refused = _read(trial)
-            if refused:  # as when two bits of one frame are wrong: that looks like a newer version
+            left = _read(trial)
+            if (
+                left.refused
+            ):  # as when two bits of a frame are wrong: that looks like a newer version
                 continue
-            lost = {one: size for one, size in before.items() if one not in left}
+            if len(self._world.names) == 2 and before.starts - left.starts:
+                continue  # it would join anew, as if it had gone back, and half is no majority
+            lost = {one: size for one, size in before.commits.items() if one not in left.commits}
             if is_safe(lost, others):
                 what = disk.damage(Generator(seed), kind, limit)
                 self._note(name, partial(_are_on, disk, lost))
@@ -189,22 +202,24 @@ def is_safe(lost: Iterable[CommitName], others: Iterable[Frontier]) -> bool:
 
 def commits_on(disk: SimDisk) -> dict[CommitName, int]:
     """The commits that can be read back from a disk, with their lengths."""
-    return _read(disk)[0]
+    return _read(disk).commits
 
 
-def _read(disk: SimDisk) -> tuple[dict[CommitName, int], bool]:
-    """The same, up to what a start would refuse; whether there is something like that."""
+def _read(disk: SimDisk) -> _Kept:
     copy = disk.clone()
     found: dict[CommitName, int] = {}
+    starts: set[int] = set()
     copy.reads_right = True
     try:
         for record in LogFiles(copy).scan(0):
             if isinstance(record, Found) and record.kind == COMMIT:
                 commit = read_header(record.body)
                 found[commit.shard, commit.origin, commit.seq] = len(record.body)
+            elif isinstance(record, Found) and record.kind == STATE:
+                starts |= {*read_state(record.body).starts}
     except DamagedLog:
-        return found, True
-    return found, False
+        return _Kept(found, starts, refused=True)
+    return _Kept(found, starts, refused=False)
 
 
 def provable(disk: SimDisk) -> int:

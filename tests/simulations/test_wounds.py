@@ -135,6 +135,31 @@ def test_no_damage_is_done_that_looks_like_a_newer_version():
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("sites", "is_done"), [(("ny", "lon"), False), (("ny", "lon", "tok"), True)]
+)
+def test_one_of_two_nodes_keeps_what_tells_of_its_starts(sites, is_done):
+    """Else it joins anew, as if it had gone back, and one member of two lets nobody in."""
+
+    async def main() -> None:
+        world = await written(20, sites=sites, segment_bytes=700)
+        await world.stop_one("lon1")
+        last = f"log/{world.disks['lon1'].list('log')[-1]}"
+        size = world.disks["lon1"].size(last)
+        await world.start("lon1")
+
+        def damage(self, *_):
+            self.truncate(last, size)
+            return "what is new"
+
+        with patch.object(SimDisk, "damage", damage):
+            done = Wounds(world).hurt("lon1", Random(1), ("missing",))
+        assert done == ("what is new" if is_done else None)
+        await world.stop()
+
+    run(main())
+
+
 def test_one_node_at_a_time_is_hurt_until_it_is_healed():
     async def main() -> None:
         world = await written(20)
