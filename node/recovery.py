@@ -142,7 +142,10 @@ class _Replay:
         of = self._of
         _check(state, self._members)
         self._members.identify(state.origin)
+        before = self._members.mark
         self._members.found(state.members)
+        if self._members.mark != before:
+            self._cut()  # it may be that the record with that epoch is damaged
         for origin in [state.origin, *state.aside]:
             of.aside.add(origin)
             self._members.own(origin)
@@ -174,6 +177,10 @@ class _Replay:
             return
         self._members.enter(epoch)
         self._history.membership = kept  # before anything that it made possible is settled
+        self._cut()
+
+    def _cut(self) -> None:
+        """The members are others: what was read of logs that have no place any more is astray."""
         for log, seq in list(self._of.frontier.items()):
             self._end(log, self._members.end(log, seq))
         for log, waiting in list(self._of.stranded.items()):
@@ -207,11 +214,24 @@ class _Replay:
                 f"{shard} and origin {origin:016x}, but follows "
                 f"{of.frontier.get((shard, origin), 0)}: what lies between is missing"
             )
-        if of.state is not None and not self._members.complete:
-            _check_file(of.state, self._members)
+        if of.state is not None:
+            self._take_unnamed()
+            if not self._members.complete:
+                _check_file(of.state, self._members)
         self._settle()
         of.unsure = of.blind
         of.known = {log: seq for log, seq in of.known.items() if of.torn(log)}
+
+    def _take_unnamed(self) -> None:
+        """Keep commits of an origin that only a damaged record names, as strays of this directory.
+
+        If a member made them after all, they give way to what that one sends.
+        """
+        for found in self._unplaced:
+            commit = read_header(found.body)
+            self._of.aside.add(commit.origin)
+            self._members.own(commit.origin)
+            self._take_commit(found)
 
     def _settle(self) -> None:
         """Make final what was final, but where something is missing."""
@@ -234,7 +254,7 @@ class _Replay:
             raise DamagedLog(f"the record at {found.position:#x}: {error}") from None
         priority = self._members.priority(commit.origin)
         if (of.state is None or priority is None) and of.hole is not None:
-            self._unplaced.append(found)  # the state that names it is in the hole: the next does
+            self._unplaced.append(found)  # the state that names it is in the hole: the next may
             return
         if of.state is None:
             raise DamagedLog(f"the commit at {found.position:#x} comes before any state record")

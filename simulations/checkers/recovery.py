@@ -106,7 +106,7 @@ def _added(event: Recovered) -> list[str]:
     is_there = event.after._replace(unsure=False).may_have_had  # or stranded behind a hole
     placed = (one for one in event.waiting if one[0] in known or one[0] in after)  # no strays
     for log, seq, _ in takewhile(lambda one: is_there(one[0], one[1]), placed):
-        known[log] = seq
+        known[log] = max(seq, known.get(log, 0))  # it may close a hole
     return [
         f"log {_log(log)} goes to {seq}, of which {known.get(log, 0)} were written in turn"
         for log, seq in after.items()

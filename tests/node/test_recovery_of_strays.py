@@ -21,7 +21,7 @@ from anabranch.storage.stamp import stamp_of
 from anabranch.storage.state import state_body
 
 from .commits import ACCEPTED, ORIGINS, SHARDS, STREAMS, body_of, draft, folded
-from .directories import directory, recovered_from, state
+from .directories import directory, forming, recovered_from, state
 from .lives import MINE, TABLE, WALL_MS, Life, verdicts
 from .test_recovery import Story
 
@@ -194,6 +194,50 @@ def test_a_cut_leaves_what_a_hole_has_stranded_below_the_finals():
     assert [one.seq for one in waiting] == [2, 3]
     assert strays_of(again) == [(33, 4)]
     assert len(verdicts(again.history)) == 1
+
+
+def test_what_only_a_damaged_state_names_is_a_stray():
+    """The last start was not sure of the directory, and the record that tells of it is damaged.
+
+    What it had acknowledged was taken for nobody's. Found by hunting in plans full of damage.
+    """
+    disk = SimDisk(Random(0))
+
+    async def story() -> None:
+        life = Life(disk, MemoryIndex())
+        await life.start()
+        await life.append(draft("a", 1))
+        await life.log.close()
+        life = Life(disk, MemoryIndex(), settled_in=False, provisional=ASIDE)
+        begin = life.log.end
+        await life.start()
+        for number in (2, 3):
+            await life.append(draft("a", number))
+        await life.log.close()
+        disk.flip(f"log/{disk.list('log')[0]}", begin + HEADER_BYTES + 9)
+        for _ in range(2):
+            life = Life(disk, MemoryIndex())
+            assert life.recovered.hole == begin
+            assert strays_of(life) == [(ASIDE, 1), (ASIDE, 2)]
+            assert life.history.tentative_commits == 3
+            await life.start()  # the record that it writes names them
+            await life.log.close()
+
+    run(story())
+
+
+def test_an_epoch_that_only_its_founders_tell_of_cuts_as_well():
+    """The record with the epoch is damaged; one after it names all founders, and not this node."""
+    others = [("n22", "site2", 2, 22), ("n33", "site3", 3, 33)]
+    disk = directory(
+        (STATE, state_body(state(members=forming()))),
+        *commits(MINE, 1, 2),
+        (STATE, state_body(state(origin=12, members=others, aside=[MINE]))),
+        *commits(22, 3),
+    )
+    life = recovered_from(disk)
+    assert strays_of(life) == [(MINE, 1), (MINE, 2)]
+    assert life.recovered.frontier == {(SHARD, 22): 1}
 
 
 def test_once_a_cluster_is_formed_the_file_is_only_an_address_book():

@@ -630,6 +630,20 @@ def test_what_was_written_behind_a_hole_was_written_in_turn(torn, well):
     assert (recovery_is_exact(history) == []) is well
 
 
+@pytest.mark.parametrize(("had", "well"), [(3, True), (1, False)])
+def test_what_was_on_its_way_may_close_a_hole(had, well):
+    """What was stranded behind it is read back as well. Found by plans full of damage."""
+    history, event = good(), restarted()
+    log, seq, _ = event.waiting[0]
+    behind = {(*log, seq + 1): bytes(32)}
+    before = event.before._replace(tentative={**event.before.tentative, **behind})
+    before = before._replace(torn={log: had})
+    frontier = {**event.after.frontier, log: seq + 1}
+    after = event.after._replace(frontier=frontier, tentative={**event.after.tentative, **behind})
+    change(history, Recovered, lambda _: True, before=before, after=after, again=())
+    assert (recovery_is_exact(history) == []) is well
+
+
 def test_a_stray_that_is_settled_only_later_is_gone_all_the_same():
     """It was not settled when its node started: F is, D is not."""
     assert folded(Recovery)(start_with_strays([F.commit_id], [])) == []
