@@ -76,6 +76,8 @@ class Wounds:
             return False
         if all(check() for check in checks):
             del self._open[name]
+            if name in self._indexes:  # no crash makes that wrong again of which nobody knows now
+                self._world.indexes[name].flush()
             return True
         return False
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ...gossip.epoch import Epoch
 from ...gossip.messages import Compare, Compared, Message, Sender, encode
 from ...gossip.reports import Report, Told
 from ...gossip.session import Session
@@ -146,6 +147,8 @@ class Life:
         self._costs: dict[str, Cost] = {}  # of the comparisons under way, by node
         self._last: OrderKey = (0, 0, 0)  # of what was stamped
         self._doubted: Left | None = None  # what it had before it set some of it aside
+        # By epoch that it has left: how far its shards were final there, and who the members were.
+        self._finals: list[tuple[dict[int, int], set[str]]] = []
 
     def left(self) -> Left:
         """What is in this node's directory, and on its way there.
@@ -170,6 +173,7 @@ class Life:
         """Begin to look on."""
         node = self.node
         _wrap(node.history, "settle", self._settle)
+        _wrap(node.members, "enter", self._enter)
         _wrap(node.history, "insert_new", self._insert)
         _wrap(node.store, "stamp", self._stamp)
         _wrap(node.store, "append_again", self._append_again)
@@ -225,8 +229,9 @@ class Life:
             at, number = self._time(), counts.get(shard, 0)
             stray = self.node.strays.first(shard)
             for held in settled:
-                there, members = watcher.on_disk_at(shard, held.key[2], held.seq), self.node.members
-                where, count = tuple(one for one in there if one in members), len(members.table)
+                there = watcher.on_disk_at(shard, held.key[2], held.seq)
+                members = self._members_when_final(shard, held.key[0])
+                where, count = tuple(one for one in there if one in members), len(members)
                 row = row_of_held(held)
                 here = self.name in there
                 watcher.tell(
@@ -237,6 +242,24 @@ class Life:
             return settled
 
         return watched
+
+    def _enter(self, enter: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
+        members, settler = self.node.members, self.node.settler
+
+        def watched(epoch: Epoch) -> None:
+            if settler.settlement is not None:
+                reached = {s: settler.settlement.watermark(s) for s in range(members.shards)}
+                self._finals.append((reached, {member.name for member in members.table}))
+            enter(epoch)
+
+        return watched
+
+    def _members_when_final(self, shard: int, stamp: int) -> set[str]:
+        """Those by whom a commit became final; for want of room it may be called so only now."""
+        for reached, members in self._finals:
+            if stamp <= reached[shard]:
+                return members
+        return {member.name for member in self.node.members.table}
 
     def _insert(self, insert_new: Callable[[HeldCommit], None]) -> Callable[[HeldCommit], None]:
         watcher = self._watcher

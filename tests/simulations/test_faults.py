@@ -12,6 +12,7 @@ from anabranch.node.config import Tuning
 from anabranch.simulations.plans.draw import plan_of
 from anabranch.simulations.plans.kinds import SIMULATED
 from anabranch.simulations.plans.plan import Client, Fault, Plan, Site
+from anabranch.simulations.plans.story import read_story
 from anabranch.simulations.runner import Outcome, run_plan
 
 
@@ -49,6 +50,63 @@ def test_a_cluster_gets_over_it(kind, lasts):
 @pytest.mark.parametrize("kind", SIMULATED)
 def test_it_changes_what_happens(kind):
     assert ran(Fault(kind, 1.5, 0.7, ("lon",))).trace != ran().trace
+
+
+FEWER_BEFORE = """
+title = "A node joins while another has no room"
+why = "What was final before is called so after that."
+seed = 9201504
+warm_up = "250ms"
+trouble = "1.5s"
+frozen = "150ms"
+
+[cluster]
+shards = 1
+
+[[site]]
+name = "ny"
+nodes = 2
+
+[[road]]
+between = ["ny", "ny"]
+latency = "30ms"
+
+[[client]]
+name = "c1"
+rate = 11.59
+limit = 18
+shape = "hot"
+ack_settled = 0
+
+[[client]]
+name = "c3"
+rate = 12
+limit = 7
+ack_settled = 0
+
+[[fault]]
+kind = "no-room"
+at = "1s"
+where = "ny1"
+
+[[fault]]
+kind = "join"
+at = "1.4s"
+where = "ny2"
+
+[[fault]]
+kind = "bit-rot"
+at = "1.4s"
+lasts = "300ms"
+where = "ny2"
+"""
+
+
+def test_what_was_final_in_one_epoch_may_be_called_so_in_the_next():
+    """For want of room; there were fewer members when it became so. Found by dense plans."""
+    outcome = run_plan(read_story(FEWER_BEFORE, "fewer.toml"))
+    assert outcome.violations == []
+    assert outcome.marks["a new node came"] == 1
 
 
 def test_a_copy_takes_appends_beside_its_original_and_of_two_commits_one_is_refused():
