@@ -105,9 +105,7 @@ class Wounds:
             if trial.damage(Generator(seed), kind, limit) is None:
                 continue
             left = _read(trial)
-            if (
-                left.refused
-            ):  # as when two bits of a frame are wrong: that looks like a newer version
+            if left.refused:  # two wrong bits of a frame can look like a newer version
                 continue
             if len(self._world.names) == 2 and before.starts - left.starts:
                 continue  # it would join anew, as if it had gone back, and half is no majority
