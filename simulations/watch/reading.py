@@ -317,6 +317,14 @@ def bounds_of(nodes: Mapping[str, Node]) -> Iterator[Gauge]:
         yield Gauge("the loop", "exceptions that nobody handled", len(loop.unhandled), 0)
 
 
+def _held_back(node: Node) -> int:
+    """How many commits are held back; not those that were, and of which nobody has asked since."""
+    return sum(
+        stamp > max(node.store.newest(*log), node.history.mark(log[0]).watermark)
+        for log, stamp in node.replication.welcome.held_back.items()
+    )
+
+
 def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
     """What else has to be gone when all is quiet: who waits, and tasks.
 
@@ -325,7 +333,7 @@ def gauges_of(nodes: Mapping[str, Node], *, calm: bool) -> Iterator[Gauge]:
     yield from bounds_of(nodes)
     for name, node in nodes.items():
         yield Gauge(name, "appends that wait", len(node.appends.waiting), 0)
-        yield Gauge(name, "commits held back", len(node.replication.welcome.held_back), 0)
+        yield Gauge(name, "commits held back", _held_back(node), 0)
     dead = 0 if calm else len(nodes) * (len(nodes) - 1)
     yield Gauge("the cluster", "tasks", _tasks(nodes), tasks_of(len(nodes)) + dead)
 

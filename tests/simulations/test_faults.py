@@ -153,6 +153,13 @@ def test_no_disk_goes_back_that_is_the_last_with_something_settled():
     assert any("no disk goes back that is the last" in line for line in told)
 
 
+def test_what_was_held_back_and_has_come_is_held_back_no_more():
+    """Seed 2860185: all was settled at the very moment of the heal."""
+    outcome = run_plan(plan_of(2860185))
+    assert outcome.violations == []
+    assert outcome.marks["a commit was held back"]
+
+
 @pytest.mark.parametrize("seed", [2714594, 2731953])
 def test_who_learns_its_excuse_only_when_it_is_asked_may_refuse(seed):
     """A clock was set back, and nobody had read it since; a copy had just started."""
