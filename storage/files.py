@@ -116,7 +116,7 @@ class LogFiles:
         if body is None:
             place = f"{segment.name}, offset {position - segment.base}"
             raise self._damaged(gap, f"{place}: this record is not what was written")
-        self._reads_well(gap)
+        self._reads_well(*gap)
         return body
 
     def _try(self, segment: Segment, position: int, length: int) -> bytes | None:
@@ -139,7 +139,7 @@ class LogFiles:
             block = self._sealed.block(segment.name, place)
             record = block.at(position)
             if record is not None and block.sizes[record] == length:
-                self._reads_well(Gap(place.position, place.end))
+                self._reads_well(place.position, place.end)
                 return block.body(record)
         except DamagedLog as error:
             self.note(Gap(error.position, error.end))
@@ -179,10 +179,10 @@ class LogFiles:
         self.note(gap)
         return DamagedLog(message, *gap)
 
-    def _reads_well(self, piece: Gap) -> None:
+    def _reads_well(self, position: int, end: int) -> None:
         """Forget damage where there is none: it had been read wrong. Else what comes is not new."""
         if self.gaps:
-            self.gaps = without(self.gaps, piece)
+            self.gaps = without(self.gaps, Gap(position, end))
 
     def note(self, gap: Gap) -> bool:
         """Remember damage; whether it is new."""
@@ -212,8 +212,13 @@ class LogFiles:
                     yield Gap(segment.base, segment.end)
             return
         size = min(segment.end, durable) - segment.base
-        plain, window = Segment(segment.base, size), BLOCK_BYTES
-        scan = Scan(self._disk, plain, last=False, refuses=False, window_bytes=window)
+        scan = Scan(
+            self._disk,
+            Segment(segment.base, size),
+            last=False,
+            refuses=False,
+            window_bytes=BLOCK_BYTES,
+        )
         counted = position = segment.base
         for found in scan.records(segment.base):
             if isinstance(found, Gap):
@@ -222,7 +227,7 @@ class LogFiles:
                     yield found
             else:
                 position = found.position + HEADER_BYTES + len(found.body)
-                self._reads_well(Gap(found.position, position))
+                self._reads_well(found.position, position)
                 yield found
             if position - counted >= BLOCK_BYTES:
                 yield position - counted
@@ -248,7 +253,7 @@ class LogFiles:
         for place in directory.places:
             try:
                 yield from records_of(load(self._disk, segment.name, place))
-                self._reads_well(Gap(place.position, place.end))
+                self._reads_well(place.position, place.end)
             except (DamagedLog, BadFrame):
                 self._sealed.forget(segment.name)  # what is good in memory only
                 gap = Gap(place.position, place.end)

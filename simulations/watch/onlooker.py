@@ -147,8 +147,8 @@ class Life:
         self._costs: dict[str, Cost] = {}  # of the comparisons under way, by node
         self._last: OrderKey = (0, 0, 0)  # of what was stamped
         self._doubted: Left | None = None  # what it had before it set some of it aside
-        # By epoch that it has left: how far its shards were final there, and who the members were.
-        self._finals: list[tuple[dict[int, int], set[str]]] = []
+        # By epoch that it has left: the watermarks of its shards, and who the members were.
+        self._epochs_left: list[tuple[dict[int, int], set[str]]] = []
 
     def left(self) -> Left:
         """What is in this node's directory, and on its way there.
@@ -249,14 +249,14 @@ class Life:
         def watched(epoch: Epoch) -> None:
             if settler.settlement is not None:
                 reached = {s: settler.settlement.watermark(s) for s in range(members.shards)}
-                self._finals.append((reached, {member.name for member in members.table}))
+                self._epochs_left.append((reached, {member.name for member in members.table}))
             enter(epoch)
 
         return watched
 
     def _members_when_final(self, shard: int, stamp: int) -> set[str]:
         """Those by whom a commit became final; for want of room it may be called so only now."""
-        for reached, members in self._finals:
+        for reached, members in self._epochs_left:
             if stamp <= reached[shard]:
                 return members
         return {member.name for member in self.node.members.table}
