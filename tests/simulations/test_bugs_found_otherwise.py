@@ -1,4 +1,4 @@
-"""A bug of the bank that no random run finds yet is found by a test that says so."""
+"""A planted bug that no random run finds yet is found by a test that says so."""
 
 from __future__ import annotations
 

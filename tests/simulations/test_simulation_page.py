@@ -31,7 +31,7 @@ def rows_after(heading: str) -> list[str]:
         ("### What can be expected", list(EXPECTATIONS)),
         ("## What is checked", [check.__name__ for check in ALL]),
         ("## The bug bank", list(BUGS)),
-        ("### Found by tests of their own", list(UNSEEN)),
+        ("## Bugs that tests of their own find", list(UNSEEN)),
     ],
 )
 def test_a_table_is_complete(heading, there):
